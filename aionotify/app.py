@@ -1,0 +1,71 @@
+"""The application: its components, their start and stop, and the routes."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+from aionotify.cache import Cache
+from aionotify.endpoints.answers import errors_as_json
+from aionotify.endpoints.messages import Messages
+from aionotify.endpoints.status import Status
+from aionotify.endpoints.websocket import WebSocket
+from aionotify.hub import Hub
+from aionotify.limits import connections_allowed
+from aionotify.notifier import Notifier
+from aionotify.settings import Settings
+
+SETTINGS = web.AppKey("settings", Settings)
+CACHE = web.AppKey("cache", Cache)
+HUB = web.AppKey("hub", Hub)
+NOTIFIER = web.AppKey("notifier", Notifier)
+
+
+def create_app(settings: Settings | None = None) -> web.Application:
+    """The notification server, to be run, or mounted in another application with `add_subapp`."""
+    settings = settings or Settings()
+    app = web.Application(middlewares=[errors_as_json])
+    app[SETTINGS] = settings
+    app[CACHE] = Cache(settings.memcached_addresses, settings.recent_limit, settings.recent_ttl)
+    app[HUB] = Hub(
+        settings.log_limit,
+        settings.recent_ttl,
+        settings.max_connections or connections_allowed(),
+    )
+    app[NOTIFIER] = Notifier(app[HUB], app[CACHE], settings.max_message_bytes)
+    app.cleanup_ctx.append(_cache)
+    app.cleanup_ctx.append(_heartbeat)
+    app.on_shutdown.append(_close)
+    _add_routes(app)
+    return app
+
+
+def _add_routes(app: web.Application) -> None:
+    status = Status(app[HUB], app[CACHE])
+    app.router.add_get("/", status.greeting)
+    app.router.add_get("/health", status.health)
+    app.router.add_get("/messages", Messages(app[NOTIFIER]).recent)
+    app.router.add_get("/ws", WebSocket(app[NOTIFIER], app[SETTINGS]).connect)
+
+
+async def _cache(app: web.Application) -> AsyncIterator[None]:
+    await app[CACHE].start()
+    await app[NOTIFIER].start()
+    yield
+    await app[CACHE].stop()
+
+
+async def _heartbeat(app: web.Application) -> AsyncIterator[None]:
+    if app[SETTINGS].heartbeat:
+        task = asyncio.create_task(app[HUB].heartbeat(app[SETTINGS].heartbeat))
+        yield
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+    else:
+        yield
+
+
+async def _close(app: web.Application) -> None:
+    await app[HUB].close(app[SETTINGS].shutdown_grace)

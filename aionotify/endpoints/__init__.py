@@ -1,0 +1,1 @@
+"""One module for each family of URLs: a wire format translated into calls of the notifier."""

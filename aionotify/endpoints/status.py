@@ -1,0 +1,34 @@
+"""`GET /` and `GET /health`: is it there, and how is it."""
+
+from aiohttp import web
+
+from aionotify.cache import Cache
+from aionotify.endpoints.answers import json_response
+from aionotify.hub import Hub
+from aionotify.notifier import MAIN
+
+GREETING = "FastAPI real-time notifications running!"
+"""Clients of the FastAPI version probe for exactly this."""
+
+
+class Status:
+    """The state of this process, for probes and for people."""
+
+    def __init__(self, hub: Hub, cache: Cache) -> None:
+        self._hub = hub
+        self._cache = cache
+
+    async def greeting(self, request: web.Request) -> web.Response:
+        """`GET /`."""
+        return json_response({"message": GREETING})
+
+    async def health(self, request: web.Request) -> web.Response:
+        """`GET /health`: answers from memory, whatever memcached does."""
+        return json_response(
+            {
+                "status": "healthy",
+                "cache_status": "connected" if self._cache.connected else "fallback",
+                "recent_notifications_count": len(self._cache.recents(MAIN)),
+                "connected_websockets": self._hub.connected,
+            }
+        )

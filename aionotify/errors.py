@@ -1,0 +1,33 @@
+"""What can go wrong, as exceptions. Each message says what was wrong and what is accepted."""
+
+
+class AionotifyError(Exception):
+    """The root of all errors that aionotify raises itself."""
+
+
+class SettingsError(AionotifyError):
+    """A setting makes no sense. The message names the variable, the value and what is accepted."""
+
+
+class EmptyMessage(AionotifyError):
+    """There is nothing to notify of."""
+
+
+class MessageTooBig(AionotifyError):
+    """A message is longer than `AIONOTIFY_MAX_MESSAGE_BYTES`."""
+
+
+class TooManyConnections(AionotifyError):
+    """There are `AIONOTIFY_MAX_CONNECTIONS` already, or the server is stopping."""
+
+
+class ProtocolError(AionotifyError):
+    """A WebSocket peer broke RFC 6455. `code` is the status to close with (§7.4.1)."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class CacheError(AionotifyError):
+    """A memcached did not answer, answered nonsense, or refused a value."""

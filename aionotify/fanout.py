@@ -1,0 +1,100 @@
+"""The sweep: the one hot path."""
+
+import asyncio
+import time
+
+from aionotify.log import Log
+from aionotify.topic import Topic
+from aionotify.wire import Encoding
+
+MAX_BATCH = 64 * 1024
+"""How many bytes of messages one write carries at most, unless one message alone has more."""
+
+SLICE = 0.004
+"""Seconds after which a sweep gives the event loop back."""
+
+VISITS = 32
+"""Subscribers visited between two looks at the clock."""
+
+KEPT = 16
+"""Batches that one slice keeps for those who stand at the same place: a mebibyte at most."""
+
+
+class Fanout:
+    """Brings every subscriber that can be written to up to the head of its topic's log.
+
+    What lies between a cursor and the head goes out as one write, and is encoded once for all
+    that stand at the same place: the busier it gets, the cheaper each delivery is. Nobody is
+    waited for.
+    """
+
+    def __init__(self) -> None:
+        self._active: dict[Topic, None] = {}
+        self._scheduled = False
+
+    def wake(self, topic: Topic) -> None:
+        """Something was published in `topic`, or somebody in it can be written to again."""
+        self._active[topic] = None
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._run)
+
+    def _run(self) -> None:
+        """One slice; the topics take turns."""
+        deadline = time.monotonic() + SLICE
+        while self._active:
+            topic = next(iter(self._active))
+            del self._active[topic]
+            if not self._sweep(topic, deadline):
+                self._active[topic] = None
+            if time.monotonic() > deadline:
+                break
+        self._scheduled = bool(self._active)
+        if self._scheduled:
+            asyncio.get_running_loop().call_soon(self._run)
+
+    def _sweep(self, topic: Topic, deadline: float) -> bool:
+        """Visit who is behind until `deadline`; answer whether nobody is left."""
+        behind, head = topic.behind, topic.log.head
+        batches = _Batches(topic.log)
+        encoding: Encoding | None = None
+        cursor, end, batch = -1, -1, b""
+        while True:
+            if not behind:
+                if topic.swept == head:
+                    return True
+                topic.swept = head
+                behind.extend(topic.subscribers)
+            for _ in range(min(VISITS, len(behind))):
+                subscriber = behind.popleft()
+                if not subscriber.ready or subscriber.cursor == head:
+                    continue
+                if subscriber.cursor != cursor or subscriber.encoding is not encoding:
+                    if subscriber.cursor < topic.log.first:
+                        subscriber.overtaken()
+                        continue
+                    encoding, cursor = subscriber.encoding, subscriber.cursor
+                    batch, end = batches.get(encoding, cursor)
+                subscriber.write(batch, end)
+                if end < head and subscriber.ready:
+                    behind.append(subscriber)
+            if time.monotonic() > deadline:
+                return not behind and topic.swept == head
+
+
+class _Batches:
+    """What is to be written from a cursor on, encoded once however many stand there."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._encoded: dict[tuple[Encoding, int], tuple[bytes, int]] = {}
+
+    def get(self, encoding: Encoding, cursor: int) -> tuple[bytes, int]:
+        """The bytes, and the position that they lead up to. Keeps no more than a few batches."""
+        key = encoding, cursor
+        if key not in self._encoded:
+            if len(self._encoded) == KEPT:
+                self._encoded.clear()
+            notifications = self._log.between(cursor, MAX_BATCH)
+            self._encoded[key] = encoding.notifications(notifications), cursor + len(notifications)
+        return self._encoded[key]

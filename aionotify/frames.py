@@ -1,0 +1,170 @@
+"""WebSocket frames, as bytes and back (RFC 6455 §5). Pure: no transport, no event loop."""
+
+from enum import IntEnum
+
+from aionotify.errors import ProtocolError
+
+
+class Opcode(IntEnum):
+    """What a frame carries (RFC 6455 §5.2)."""
+
+    CONTINUATION = 0x0
+    TEXT = 0x1
+    BINARY = 0x2
+    CLOSE = 0x8
+    PING = 0x9
+    PONG = 0xA
+
+
+class CloseCode(IntEnum):
+    """Why a connection ends (RFC 6455 §7.4.1 and the IANA registry)."""
+
+    NORMAL = 1000
+    PROTOCOL_ERROR = 1002
+    UNSUPPORTED_DATA = 1003
+    INVALID_TEXT = 1007
+    MESSAGE_TOO_BIG = 1009
+    SERVICE_RESTART = 1012
+    TRY_AGAIN_LATER = 1013
+
+
+def encode_frame(opcode: Opcode, payload: bytes) -> bytes:
+    """One whole, unmasked frame, as a server sends it (§5.1)."""
+    length = len(payload)
+    if length < 126:
+        return bytes((0x80 | opcode, length)) + payload
+    if length < 65536:
+        return bytes((0x80 | opcode, 126)) + length.to_bytes(2, "big") + payload
+    return bytes((0x80 | opcode, 127)) + length.to_bytes(8, "big") + payload
+
+
+def encode_close(code: int, reason: str = "") -> bytes:
+    """A close frame. `reason` is cut to the 123 bytes that fit (§5.5)."""
+    text = reason.encode()[:123].decode(errors="ignore").encode()
+    return encode_frame(Opcode.CLOSE, code.to_bytes(2, "big") + text)
+
+
+def decode_close(payload: bytes) -> int:
+    """The status of a received close frame; 1000 where it has none (§5.5.1, §7.1.5).
+
+    Raises ProtocolError where the status may not stand in a frame (§7.4), or the reason is
+    not UTF-8.
+    """
+    if not payload:
+        return CloseCode.NORMAL
+    code = int.from_bytes(payload[:2], "big")
+    allowed = 3000 <= code <= 4999 or (1000 <= code <= 1014 and code not in (1004, 1005, 1006))
+    if len(payload) == 1 or not allowed:
+        raise ProtocolError(CloseCode.PROTOCOL_ERROR, "a close frame with an unusable status")
+    decode_text(payload[2:])
+    return code
+
+
+class FrameReader:
+    """Puts the messages of one client together.
+
+    `limit` is the longest message in bytes, all its fragments together. It never holds more than
+    one such message and one frame in part, beside what was fed at once.
+    """
+
+    __slots__ = ("_buffer", "_fragments", "_limit", "_opcode")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._buffer = bytearray()
+        self._opcode: Opcode | None = None
+        self._fragments = bytearray()
+
+    def feed(self, data: bytes) -> None:
+        """Take in what arrived."""
+        self._buffer += data
+
+    def read(self) -> tuple[Opcode, bytes] | None:
+        """Consume one frame of what was fed; None where there is no whole one.
+
+        Answers a whole message or control frame, or `(CONTINUATION, b"")` where a message is not
+        complete yet. Raises ProtocolError at the first thing that breaks the protocol, as soon
+        as its header is there; nothing can be read after that.
+        """
+        header = self._header()
+        if header is None:
+            return None
+        opcode, final, start, length = header
+        if len(self._buffer) < start + length:
+            return None
+        mask = bytes(self._buffer[start - 4 : start])
+        payload = _unmask(bytes(self._buffer[start : start + length]), mask)
+        del self._buffer[: start + length]
+        if opcode in _CONTROL:
+            return opcode, payload
+        return self._assemble(opcode, final, payload)
+
+    def _header(self) -> tuple[Opcode, bool, int, int] | None:
+        """Opcode, FIN, where the payload starts, and its length (§5.2)."""
+        buffer = self._buffer
+        if len(buffer) < 2:
+            return None
+        first, second = buffer[0], buffer[1]
+        extra = _EXTRA_LENGTH.get(second & 0x7F, 0)
+        self._check(first, second, extra)
+        start = 2 + extra + 4
+        if len(buffer) < start:
+            return None
+        length = int.from_bytes(buffer[2 : 2 + extra], "big") if extra else second & 0x7F
+        if len(self._fragments) + length > self._limit and first & 0x0F not in _CONTROL:
+            raise ProtocolError(
+                CloseCode.MESSAGE_TOO_BIG, f"a message may have {self._limit} bytes at most"
+            )
+        return Opcode(first & 0x0F), bool(first & 0x80), start, length
+
+    def _check(self, first: int, second: int, extra: int) -> None:
+        """Refuse what no frame from a client may say in its first two bytes (§5.1, §5.2, §5.5)."""
+        opcode, final = first & 0x0F, first & 0x80
+        if first & 0x70:
+            problem = "a reserved bit is set, and no extension was agreed on"
+        elif opcode not in _OPCODES:
+            problem = f"there is no opcode {opcode:#x}"
+        elif not second & 0x80:
+            problem = "a frame from a client must be masked"
+        elif opcode in _CONTROL and (extra or not final):
+            problem = "a control frame has 125 bytes at most and no fragments"
+        elif opcode == Opcode.CONTINUATION and self._opcode is None:
+            problem = "a continuation of nothing"
+        elif opcode in (Opcode.TEXT, Opcode.BINARY) and self._opcode is not None:
+            problem = "a new message before the end of the last"
+        else:
+            return
+        raise ProtocolError(CloseCode.PROTOCOL_ERROR, problem)
+
+    def _assemble(self, opcode: Opcode, final: bool, payload: bytes) -> tuple[Opcode, bytes]:
+        if final and self._opcode is None:
+            return opcode, payload
+        if self._opcode is None:
+            self._opcode = opcode
+        self._fragments += payload
+        if not final:
+            return Opcode.CONTINUATION, b""
+        whole = self._opcode, bytes(self._fragments)
+        self._opcode, self._fragments = None, bytearray()
+        return whole
+
+
+def decode_text(payload: bytes) -> str:
+    """`payload` as text. Raises ProtocolError where it is not UTF-8 (§8.1)."""
+    try:
+        return payload.decode()
+    except UnicodeDecodeError as error:
+        raise ProtocolError(CloseCode.INVALID_TEXT, f"text that is not UTF-8: {error}") from None
+
+
+_OPCODES = frozenset(Opcode)
+_CONTROL = frozenset((Opcode.CLOSE, Opcode.PING, Opcode.PONG))
+_EXTRA_LENGTH = {126: 2, 127: 8}
+
+
+def _unmask(payload: bytes, mask: bytes) -> bytes:
+    """XOR with the mask, repeated (§5.3); as one big integer, which is fast in Python."""
+    length = len(payload)
+    key = (mask * (length // 4 + 1))[:length]
+    number = int.from_bytes(payload, "little") ^ int.from_bytes(key, "little")
+    return number.to_bytes(length, "little")

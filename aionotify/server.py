@@ -1,0 +1,117 @@
+"""The application on its sockets, from the first line of the log to the last."""
+
+import asyncio
+import errno
+import logging
+import signal
+import socket
+from collections.abc import Iterator
+
+from aiohttp import web
+
+from aionotify.app import create_app
+from aionotify.limits import raise_file_limit
+from aionotify.settings import Address, Settings
+
+log = logging.getLogger(__name__)
+
+IDLE_TIMEOUT = 10.0
+"""Seconds until a connection is closed on which no request is under way, or half a one."""
+
+BACKLOG = 4096
+"""Connections that may wait to be accepted: many clients reconnect at once after a restart."""
+
+
+async def serve(settings: Settings) -> int:
+    """Serve until SIGINT or SIGTERM. Returns the exit status: 0, or 2 where it cannot listen."""
+    raise_file_limit()
+    stop = asyncio.Event()
+    _stop_on_signals(stop)
+    try:
+        sockets = _listen(settings.host, settings.port)
+    except OSError as error:
+        reason = error.strerror or error
+        log.error(
+            "cannot listen on %s: %s; choose another with AIONOTIFY_HOST and AIONOTIFY_PORT",
+            Address(settings.host, settings.port),
+            reason,
+        )
+        return 2
+    runner = web.AppRunner(
+        create_app(settings),
+        access_log=None,
+        keepalive_timeout=IDLE_TIMEOUT,
+        shutdown_timeout=1.0,
+    )
+    await runner.setup()
+    try:
+        for each in sockets:
+            await web.SockSite(runner, each, backlog=BACKLOG).start()
+        _announce(settings.host, sockets)
+        await stop.wait()
+        log.info("stopping: clients are being closed")
+    finally:
+        await runner.cleanup()
+    log.info("stopped")
+    return 0
+
+
+def _listen(host: str, port: int) -> list[socket.socket]:
+    """One bound socket for each address of `host`, all on one port. Raises OSError.
+
+    `localhost` is 127.0.0.1 and, where the machine has it, ::1.
+    """
+    hosts = ["127.0.0.1", "::1"] if host == "localhost" else list(_addresses(host))
+    sockets: list[socket.socket] = []
+    try:
+        for each in hosts:
+            family = socket.AF_INET6 if ":" in each else socket.AF_INET
+            try:
+                bound = socket.create_server((each, port), family=family, backlog=BACKLOG)
+            except OSError as error:
+                if sockets and error.errno in _NO_IPV6:
+                    continue
+                raise
+            sockets.append(bound)
+            port = bound.getsockname()[1]
+    except OSError:
+        for bound in sockets:
+            bound.close()
+        raise
+    return sockets
+
+
+_NO_IPV6 = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+
+
+def _addresses(host: str) -> Iterator[str]:
+    seen = set()
+    for info in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE):
+        address = str(info[4][0])
+        if address not in seen:
+            seen.add(address)
+            yield address
+
+
+def _announce(host: str, sockets: list[socket.socket]) -> None:
+    """URLs that can be pasted. A wildcard address cannot be connected to everywhere."""
+    for each in sockets:
+        name, port = each.getsockname()[:2]
+        shown = host if host == "localhost" and name == "127.0.0.1" else name
+        shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(shown, shown)
+        everywhere = " (on every address of this machine)" if name in ("0.0.0.0", "::") else ""
+        address = Address(shown, port)
+        log.info("listening on http://%s and ws://%s/ws%s", address, address, everywhere)
+
+
+def _stop_on_signals(stop: asyncio.Event) -> None:
+    """Ctrl-C and SIGTERM set `stop`; on Windows, Ctrl-Break as well."""
+    loop = asyncio.get_running_loop()
+    for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
+        number = getattr(signal, name, None)
+        if number is None:
+            continue
+        try:
+            loop.add_signal_handler(number, stop.set)
+        except NotImplementedError:
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))

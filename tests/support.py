@@ -1,0 +1,173 @@
+"""Real parts for the tests: a memcached, the server's process, and waiting for a condition."""
+
+import asyncio
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A TCP port on which nobody listens at the moment."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+async def eventually(
+    condition: Callable[[], bool | Awaitable[bool]], seconds: float = 5.0, what: str = ""
+) -> None:
+    """Wait until `condition` holds. AssertionError if it does not within `seconds`."""
+    deadline = time.monotonic() + seconds
+    while True:
+        holds = condition()
+        if not isinstance(holds, bool):
+            holds = await holds
+        if holds:
+            return
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what or condition}"
+        await asyncio.sleep(0.01)
+
+
+class MemcachedProcess:
+    """A real memcached on 127.0.0.1, that can be killed, frozen, thawed and started again."""
+
+    def __init__(self, port: int | None = None, host: str = "127.0.0.1") -> None:
+        self.host = host
+        self.port = port or free_port(host)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, empty, and wait until it accepts connections."""
+        program = shutil.which("memcached")
+        assert program, (
+            "memcached is missing: apt-get install memcached (or brew install memcached)"
+        )
+        arguments = [program, "-l", self.host, "-p", str(self.port), "-U", "0"]
+        if os.name == "posix" and os.geteuid() == 0:
+            arguments += ["-u", "nobody"]
+        self._process = subprocess.Popen(arguments, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 5
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection((self.host, self.port), 1):
+                return
+            assert time.monotonic() < deadline, "memcached does not answer"
+            time.sleep(0.01)
+
+    def kill(self) -> None:
+        """End it at once, with all it holds."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def freeze(self) -> None:
+        """Stop it from running; its connections stay open."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it run again."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def command(self, line: bytes, end: bytes = b"END\r\n") -> bytes:
+        """Send one command of the text protocol; the answer up to and with `end`."""
+        with socket.create_connection((self.host, self.port), 2) as connection:
+            connection.sendall(line + b"\r\n")
+            answer = b""
+            while not answer.endswith(end):
+                chunk = connection.recv(1 << 20)
+                assert chunk, f"memcached closed the connection after {answer!r}"
+                answer += chunk
+        return answer
+
+    def statistic(self, name: str) -> int:
+        """A number from memcached's own `stats`, as `cmd_get`."""
+        found = re.search(rf"STAT {name} (\d+)\r\n".encode(), self.command(b"stats"))
+        assert found, f"memcached has no statistic {name}"
+        return int(found[1])
+
+
+class ServerProcess:
+    """`python -m aionotify` as a process of its own, on a free port of 127.0.0.1."""
+
+    def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
+        self.process = process
+        self.port = 0
+        self._log = log
+
+    @property
+    def url(self) -> str:
+        """The server's address for HTTP, without a trailing slash."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def ws_url(self) -> str:
+        """The address for WebSocket clients."""
+        return f"ws://127.0.0.1:{self.port}/ws"
+
+    def output(self) -> str:
+        """What it has printed so far, to standard output and standard error."""
+        return self._log.read_text(encoding="utf-8")
+
+    async def listening(self) -> None:
+        """Wait until it says where it listens."""
+
+        def announced() -> bool:
+            assert self.process.returncode is None, self.output()
+            return "listening on" in self.output()
+
+        await eventually(announced, 8, "the server listens")
+        found = re.search(r"http://[^ ]+:(\d+)", self.output())
+        assert found
+        self.port = int(found[1])
+
+    async def stop(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal, and wait for the end: the exit status."""
+        if self.process.returncode is None:
+            self.process.send_signal(number)
+        return await asyncio.wait_for(self.process.wait(), 10)
+
+
+@contextlib.asynccontextmanager
+async def running_server(
+    environment: Mapping[str, str], *arguments: str, python: str = sys.executable
+) -> AsyncIterator[ServerProcess]:
+    """A server with `environment` as its only settings, listening; killed at the end if need be."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("AIONOTIFY_", "MEMCACHED_"))
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder, "log")
+        with log.open("wb") as output:
+            process = await asyncio.create_subprocess_exec(
+                python,
+                "-m",
+                "aionotify",
+                *("--host", "127.0.0.1", "--port", "0", *arguments),
+                cwd=folder,
+                env={**kept, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **environment},
+                stdout=output,
+                stderr=output,
+            )
+        server = ServerProcess(process, log)
+        try:
+            await server.listening()
+            yield server
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
