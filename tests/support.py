@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parent.parent
 
@@ -37,6 +39,28 @@ async def eventually(
             return
         assert time.monotonic() < deadline, f"not within {seconds} s: {what or condition}"
         await asyncio.sleep(0.01)
+
+
+@contextlib.asynccontextmanager
+async def turning_loop(limit: float = 0.1) -> AsyncIterator[None]:
+    """AssertionError if the event loop stands still for `limit` seconds in the meantime."""
+    longest = 0.0
+
+    async def beat() -> None:
+        nonlocal longest
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(0.005)
+            longest = max(longest, time.monotonic() - before)
+
+    task = asyncio.create_task(beat())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+    assert longest < limit, f"the event loop stood still for {longest * 1000:.0f} ms"
 
 
 class MemcachedProcess:
@@ -97,6 +121,22 @@ class MemcachedProcess:
         found = re.search(rf"STAT {name} (\d+)\r\n".encode(), self.command(b"stats"))
         assert found, f"memcached has no statistic {name}"
         return int(found[1])
+
+    def recents(self, topic: str = "main") -> list[dict[str, Any]]:
+        """The recents that it holds, read past the server: oldest first, nothing if there are none.
+
+        ValueError where what it holds is no JSON.
+        """
+        answer = self.command(b"get aionotify:1:recent:" + topic.encode())
+        if answer == b"END\r\n":
+            return []
+        value = answer.partition(b"\r\n")[2].removesuffix(b"\r\nEND\r\n")
+        notifications: list[dict[str, Any]] = json.loads(value)["notifications"]
+        return notifications
+
+    def messages(self, topic: str = "main") -> list[str]:
+        """The texts of `recents`."""
+        return [str(each["message"]) for each in self.recents(topic)]
 
 
 class ServerProcess:

@@ -122,16 +122,19 @@ class Cache:
         """The one task that writes, checks, and probes again."""
         retry = RETRY_FIRST
         while True:
+            self._forget_expired()
             if self._memcached is None:
                 if await _is_set(self._stop, retry):
                     return
                 retry = RETRY_FIRST if await self._come_back() else min(retry * 2, RETRY_LAST)
                 continue
-            await _is_set(self._work, CHECK_INTERVAL)
+            if not self._stop.is_set():
+                await _is_set(self._work, CHECK_INTERVAL)
             self._work.clear()
             if self._stop.is_set() and not self._dirty:
                 return
-            await self._write_or_check(self._memcached)
+            if self._memcached is not None:  # a read may have lost it meanwhile
+                await self._write_or_check(self._memcached)
             await _is_set(self._stop, WRITE_INTERVAL)
 
     async def _write_or_check(self, memcached: Memcached) -> None:
@@ -140,14 +143,13 @@ class Cache:
                 await self._write(memcached)
             else:
                 await memcached.check()
-                self._forget_expired()
         except CacheError as error:
             await self._lose(memcached, error)
 
     async def _write(self, memcached: Memcached) -> None:
-        """Merge every dirty topic into `memcached`."""
-        while self._dirty:
-            topic = self._dirty.pop()
+        """Merge every topic that is dirty by now; what is published meanwhile can wait."""
+        for topic in list(self._dirty):
+            self._dirty.discard(topic)
             try:
                 await self._merge(topic, memcached)
             except CacheError:
@@ -223,29 +225,45 @@ class Cache:
         """Keep the newest of what is known and `notifications`, without the expired ones."""
         oldest = (time.time() - self._ttl) * 1000
         union = {*self._known.get(topic, ()), *notifications}
-        recents = sorted((each for each in union if each.time > oldest), key=lambda each: each.id)
+        recents = sorted((each for each in union if each.time > oldest), key=_order)
         if recents:
             self._known[topic] = recents[-self._limit :]
         else:
             self._known.pop(topic, None)
 
     def _forget_expired(self) -> None:
-        for topic in list(self._known):
-            self._learn(topic, ())
+        """Drop the topics of which nothing is left, so that they cost no memory."""
+        oldest = (time.time() - self._ttl) * 1000
+        for topic, recents in list(self._known.items()):
+            if all(each.time <= oldest for each in recents):
+                del self._known[topic]
+        self._dirty &= self._known.keys()
 
 
 def _key(topic: str) -> bytes:
     return b"aionotify:1:recent:" + topic.encode()
 
 
+def _order(notification: Notification) -> tuple[int, str]:
+    """By id; where two servers have published in one microsecond, the same order on both."""
+    return notification.id, notification.message
+
+
 def _encode(recents: list[Notification]) -> bytes:
     """As many of the newest as memcached takes in one value, but one at least."""
-    while True:
-        entries = [{"id": each.id, "time": each.time, "message": each.message} for each in recents]
-        value = json.dumps({"notifications": entries}, ensure_ascii=False).encode()
-        if len(value) <= MAX_VALUE or len(recents) == 1:
-            return value
-        recents = recents[1:]
+    entries: list[bytes] = []
+    size = len(_VALUE % b"")
+    for each in reversed(recents):
+        entry = {"id": each.id, "time": each.time, "message": each.message}
+        entries.append(json.dumps(entry, ensure_ascii=False).encode())
+        size += len(entries[-1]) + 1
+        if size > MAX_VALUE and len(entries) > 1:
+            entries.pop()
+            break
+    return _VALUE % b",".join(reversed(entries))
+
+
+_VALUE = b'{"notifications":[%b]}'
 
 
 def _decode(value: bytes) -> list[Notification]:

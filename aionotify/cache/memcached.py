@@ -13,8 +13,9 @@ from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 import aiomcache
+from aiomcache.client import acquire
 from aiomcache.exceptions import ClientException
-from aiomcache.pool import Connection
+from aiomcache.pool import Connection, MemcachePool
 
 from aionotify.errors import CacheError
 from aionotify.settings import Address
@@ -22,6 +23,9 @@ from aionotify.settings import Address
 CONNECT_TIMEOUT = 1.0
 OPERATION_TIMEOUT = 0.5
 PROBE_KEY = b"aionotify:1:probe"
+
+MAX_VALUE = 16 * 1024 * 1024
+"""Bytes of a value that are read: more than we ever store, one big message escaped as JSON."""
 
 
 class Stored(NamedTuple):
@@ -34,7 +38,7 @@ class Stored(NamedTuple):
 class Memcached:
     """A connection to one memcached. Operations run one at a time."""
 
-    def __init__(self, address: Address, client: aiomcache.Client) -> None:
+    def __init__(self, address: Address, client: "_Client") -> None:
         self.address = address
         self._client = client
         self._lock = asyncio.Lock()
@@ -47,7 +51,7 @@ class Memcached:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 for host in await _resolve(address):
-                    memcached = cls(address, _Client(host, address.port, pool_size=1))
+                    memcached = cls(address, _Client(host, address.port))
                     try:
                         await memcached._probe()
                         return memcached
@@ -62,7 +66,7 @@ class Memcached:
         try:
             async with self._operation(CONNECT_TIMEOUT):
                 await self._client.set(PROBE_KEY, b"1", 60)
-                if await self._client.get(PROBE_KEY) != b"1":
+                if (await self._client.fetch(PROBE_KEY)).value != b"1":
                     raise ClientException("a value that was stored did not come back")
         except (CacheError, asyncio.CancelledError):
             await self.close()
@@ -76,8 +80,7 @@ class Memcached:
     async def get(self, key: bytes) -> Stored:
         """The value under `key`, for reading and for `replace`."""
         async with self._operation():
-            value, token = await self._client.gets(key)
-            return Stored(value, token)
+            return await self._client.fetch(key)
 
     async def replace(self, key: bytes, value: bytes, ttl: int, token: int | None) -> bool:
         """Store `value` for `ttl` seconds unless the key has changed since `get`; say if stored."""
@@ -113,6 +116,10 @@ class Memcached:
 class _Client(aiomcache.Client):
     """aiomcache reads on for ever, without yielding, once the server has closed (its #502)."""
 
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__(host, port, pool_size=1)
+        self._pool = _Pool(host, port, minsize=1, maxsize=1)
+
     async def _execute_simple_command(self, conn: Connection, raw_command: bytes) -> bytes:
         conn.writer.write(raw_command)
         await conn.writer.drain()
@@ -120,6 +127,41 @@ class _Client(aiomcache.Client):
         if not line.endswith(b"\r\n"):
             raise ConnectionResetError("the server closed the connection in mid-command")
         return line[:-2]
+
+    @acquire
+    async def fetch(self, conn: Connection, key: bytes) -> Stored:
+        """One value with its token, as `gets`, which takes in whatever a server declares.
+
+        The flags are those of whoever stored it; whether it is ours shows when it is decoded.
+        """
+        conn.writer.write(b"gets " + key + b"\r\n")
+        line = await conn.reader.readline()
+        if line == b"END\r\n":
+            return Stored(None, None)
+        match line.split():
+            case [b"VALUE", name, _, length, token] if name == key and int(length) <= MAX_VALUE:
+                value = await conn.reader.readexactly(int(length) + 2)
+            case _:
+                raise ClientException("get failed", line)
+        if await conn.reader.readline() != b"END\r\n":
+            raise ClientException("more came than was asked for")
+        return Stored(value[:-2], int(token))
+
+
+class _Pool(MemcachePool):
+    """One connection, made once.
+
+    aiomcache would replace a lost one silently, perhaps by one to a memcached that was started
+    again and is empty, and nobody would give it back what it had.
+    """
+
+    _made = False
+
+    async def _create_new_conn(self) -> Connection | None:
+        if self._made:
+            raise ConnectionResetError("the server closed the connection")
+        self._made = True
+        return await super()._create_new_conn()
 
 
 _FAILURES = (OSError, EOFError, ValueError, LookupError, ClientException)
@@ -141,22 +183,23 @@ async def _resolve(address: Address) -> list[str]:
     loop = asyncio.get_running_loop()
     found: asyncio.Future[list[str]] = loop.create_future()
 
-    def settle(hosts: list[str], error: OSError | None) -> None:
+    def settle(hosts: list[str], error: Exception | None) -> None:
         if found.done():
             return
         if error is None:
             found.set_result(hosts)
         else:
-            found.set_exception(CacheError(f"the name is not known ({error.strerror or error})"))
+            reason = getattr(error, "strerror", None) or error
+            found.set_exception(CacheError(f"the name is not known ({reason})"))
 
     def look_up() -> None:
         hosts: list[str] = []
-        failure: OSError | None = None
+        failure: Exception | None = None
         try:
             infos = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
             infos.sort(key=lambda info: info[0] != socket.AF_INET)
             hosts = [str(info[4][0]) for info in infos]
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # the latter where it cannot be a name at all
             failure = error
         if not loop.is_closed():
             loop.call_soon_threadsafe(settle, hosts, failure)
