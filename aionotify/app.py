@@ -1,14 +1,15 @@
 """The application: its components, their start and stop, and the routes."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator
 
 from aiohttp import web
 
 from aionotify.cache import Cache
 from aionotify.endpoints.answers import errors_as_json
+from aionotify.endpoints.events import Events
 from aionotify.endpoints.messages import Messages
+from aionotify.endpoints.notifications import Notifications
 from aionotify.endpoints.status import Status
 from aionotify.endpoints.websocket import WebSocket
 from aionotify.hub import Hub
@@ -35,7 +36,7 @@ def create_app(settings: Settings | None = None) -> web.Application:
     )
     app[NOTIFIER] = Notifier(app[HUB], app[CACHE], settings.max_message_bytes)
     app.cleanup_ctx.append(_cache)
-    app.cleanup_ctx.append(_heartbeat)
+    app.cleanup_ctx.append(_background)
     app.on_shutdown.append(_close)
     _add_routes(app)
     return app
@@ -46,6 +47,10 @@ def _add_routes(app: web.Application) -> None:
     app.router.add_get("/", status.greeting)
     app.router.add_get("/health", status.health)
     app.router.add_get("/messages", Messages(app[NOTIFIER]).recent)
+    notifications = Notifications(app[NOTIFIER], app[SETTINGS].max_message_bytes)
+    app.router.add_get("/notifications", notifications.retained)
+    app.router.add_post("/notifications", notifications.publish)
+    app.router.add_get("/events", Events(app[NOTIFIER], app[SETTINGS]).stream)
     app.router.add_get("/ws", WebSocket(app[NOTIFIER], app[SETTINGS]).connect)
 
 
@@ -53,18 +58,17 @@ async def _cache(app: web.Application) -> AsyncIterator[None]:
     await app[CACHE].start()
     await app[NOTIFIER].start()
     yield
-    await app[CACHE].stop()
+    await app[CACHE].stop(app[HUB].floors())
 
 
-async def _heartbeat(app: web.Application) -> AsyncIterator[None]:
+async def _background(app: web.Application) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(app[HUB].tidy())]
     if app[SETTINGS].heartbeat:
-        task = asyncio.create_task(app[HUB].heartbeat(app[SETTINGS].heartbeat))
-        yield
+        tasks.append(asyncio.create_task(app[HUB].heartbeat(app[SETTINGS].heartbeat)))
+    yield
+    for task in tasks:
         task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-    else:
-        yield
+    await asyncio.wait(tasks)
 
 
 async def _close(app: web.Application) -> None:

@@ -9,7 +9,11 @@ class SettingsError(AionotifyError):
     """A setting makes no sense. The message names the variable, the value and what is accepted."""
 
 
-class EmptyMessage(AionotifyError):
+class InvalidRequest(AionotifyError):
+    """A parameter or a body makes no sense."""
+
+
+class EmptyMessage(InvalidRequest):
     """There is nothing to notify of."""
 
 
@@ -17,8 +21,12 @@ class MessageTooBig(AionotifyError):
     """A message is longer than `AIONOTIFY_MAX_MESSAGE_BYTES`."""
 
 
-class TooManyConnections(AionotifyError):
-    """There are `AIONOTIFY_MAX_CONNECTIONS` already, or the server is stopping."""
+class NotAuthorized(AionotifyError):
+    """A client may listen, but not send."""
+
+
+class Unavailable(AionotifyError):
+    """Not now: there are `AIONOTIFY_MAX_CONNECTIONS` already, or the server is stopping."""
 
 
 class ProtocolError(AionotifyError):

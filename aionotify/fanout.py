@@ -5,10 +5,7 @@ import time
 
 from aionotify.log import Log
 from aionotify.topic import Topic
-from aionotify.wire import Encoding
-
-MAX_BATCH = 64 * 1024
-"""How many bytes of messages one write carries at most, unless one message alone has more."""
+from aionotify.wire import MAX_BATCH, Encoding
 
 SLICE = 0.004
 """Seconds after which a sweep gives the event loop back."""
@@ -71,9 +68,11 @@ class Fanout:
                     continue
                 if subscriber.cursor != cursor or subscriber.encoding is not encoding:
                     if subscriber.cursor < topic.log.first:
-                        subscriber.overtaken()
-                        continue
-                    encoding, cursor = subscriber.encoding, subscriber.cursor
+                        subscriber.overtaken(topic.log.first)
+                        if not subscriber.ready:
+                            continue
+                    cursor = subscriber.cursor
+                    encoding = subscriber.encoding = subscriber.encoding.at(cursor)
                     batch, end = batches.get(encoding, cursor)
                 subscriber.write(batch, end)
                 if end < head and subscriber.ready:
@@ -95,6 +94,6 @@ class _Batches:
         if key not in self._encoded:
             if len(self._encoded) == KEPT:
                 self._encoded.clear()
-            notifications = self._log.between(cursor, MAX_BATCH)
+            notifications = self._log.between(cursor, MAX_BATCH, encoding.until)
             self._encoded[key] = encoding.notifications(notifications), cursor + len(notifications)
         return self._encoded[key]

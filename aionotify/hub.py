@@ -2,12 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+from aionotify.errors import Unavailable
 from aionotify.fanout import Fanout
-from aionotify.frames import CloseCode
 from aionotify.log import Log
 from aionotify.notification import Notification
+from aionotify.subscriber import Subscriber
 from aionotify.topic import Topic
 from aionotify.websocket import WebSocketSubscriber
 
@@ -16,6 +17,9 @@ PACE = 0.001
 
 AT_ONCE = 100
 """Clients that are pinged before the event loop goes on to others."""
+
+TIDY = 5.0
+"""Seconds between two rounds of dropping what has expired."""
 
 
 class Hub:
@@ -29,49 +33,92 @@ class Hub:
         self._fanout = Fanout()
         self._max_connections = max_connections
         self._closing = False
+        self.connected = 0
+        """How many clients listen, over all topics."""
+        self.websockets = 0
+        """How many of them do so over a WebSocket."""
 
-    def topic(self, name: str) -> Topic:
-        """The topic of that name, made if it is not there."""
+    def find(self, name: str) -> Topic | None:
+        """The topic of that name, if somebody listens to it or it retains something."""
         topic = self._topics.get(name)
-        if topic is None:
-            topic = self._topics[name] = Topic(name, Log(self._log_limit), self._fanout.wake)
+        if topic is not None:
+            topic.log.expire(time.time() - self._ttl)
+        return topic
+
+    def open(self, name: str, floor: int, retained: Iterable[Notification]) -> Topic:
+        """Make a topic that is not there, with the notifications that an earlier process left.
+
+        None that was published after the id `floor` is missing among them.
+        """
+        log = Log(self._log_limit, floor=floor, topic=name)
+        log.seed(retained)
+        topic = self._topics[name] = Topic(name, log, self)
         return topic
 
     def publish(self, topic: Topic, message: str, after: int) -> Notification:
         """Append to the log of `topic`, with an id above `after`; the fan-out does the rest."""
-        now = time.time()
-        topic.log.expire(now - self._ttl)
-        notification = topic.log.append(message, now, after)
+        notification = topic.log.append(message, time.time(), after)
         self._fanout.wake(topic)
         return notification
 
-    @property
-    def connected(self) -> int:
-        """How many WebSockets are open, over all topics."""
-        return sum(len(topic.subscribers) for topic in self._topics.values())
+    def floors(self) -> dict[str, int]:
+        """For each topic, the id after which nothing is missing in its log."""
+        return {name: topic.log.floor for name, topic in self._topics.items()}
 
-    @property
-    def open(self) -> bool:
-        """Whether one more may join."""
-        return not self._closing and self.connected < self._max_connections
+    def check_open(self) -> None:
+        """Raise Unavailable where nothing more is published, since the server stops."""
+        if self._closing:
+            raise Unavailable("The server is stopping. Try again in a while.")
 
-    def subscribers(self) -> Iterator[WebSocketSubscriber]:
+    def check_room(self) -> None:
+        """Raise Unavailable where nobody more may join."""
+        self.check_open()
+        if self.connected >= self._max_connections:
+            raise Unavailable("Too many clients are connected. Try again in a while.")
+
+    def wake(self, topic: Topic) -> None:
+        """Somebody in `topic` is behind."""
+        self._fanout.wake(topic)
+
+    def joined(self, topic: Topic, subscriber: Subscriber) -> None:
+        """Count who came."""
+        self.connected += 1
+        self.websockets += isinstance(subscriber, WebSocketSubscriber)
+
+    def left(self, topic: Topic, subscriber: Subscriber) -> None:
+        """Count who went; a topic that is of no use to anybody is forgotten."""
+        self.connected -= 1
+        self.websockets -= isinstance(subscriber, WebSocketSubscriber)
+        self.release(topic)
+
+    def release(self, topic: Topic) -> None:
+        """Forget `topic` if it is of no use to anybody: no subscriber, nothing retained."""
+        if not topic.subscribers and not len(topic.log):
+            self._topics.pop(topic.name, None)
+
+    def subscribers(self) -> Iterator[Subscriber]:
         """Everybody who is connected, as of now."""
         for topic in list(self._topics.values()):
-            for subscriber in list(topic.subscribers):
-                assert isinstance(subscriber, WebSocketSubscriber)
-                yield subscriber
+            yield from list(topic.subscribers)
 
     async def heartbeat(self, interval: float) -> None:
-        """Ping everybody every `interval` seconds, and cut off who was silent for two; for ever."""
+        """A pulse to everybody every `interval` seconds, for ever."""
         while True:
             await asyncio.sleep(interval)
-            for number, subscriber in enumerate(self.subscribers()):
-                if subscriber.silent >= 2:
-                    subscriber.cut_off(f"it was silent for {interval * 2:g} s")
-                else:
-                    subscriber.ping()
-                if number % AT_ONCE == AT_ONCE - 1:
+            for number, subscriber in enumerate(self.subscribers(), 1):
+                subscriber.pulse(interval)
+                if number % AT_ONCE == 0:
+                    await asyncio.sleep(0)
+
+    async def tidy(self) -> None:
+        """Drop what has expired, and the topics of which nothing is left, for ever."""
+        while True:
+            await asyncio.sleep(min(TIDY, self._ttl / 4))
+            oldest = time.time() - self._ttl
+            for number, topic in enumerate(list(self._topics.values()), 1):
+                topic.log.expire(oldest)
+                self.release(topic)
+                if number % AT_ONCE == 0:
                     await asyncio.sleep(0)
 
     async def close(self, grace: float) -> None:
@@ -85,7 +132,7 @@ class Hub:
         pace = min(PACE, grace / 2 / max(1, len(leaving)))
         started = time.monotonic()
         for number, subscriber in enumerate(leaving):
-            subscriber.close(CloseCode.SERVICE_RESTART, "the server restarts, reconnect")
+            subscriber.restart()
             await asyncio.sleep(max(0, started + number * pace - time.monotonic()))
         # An event to wait for would be memory for each client, idle or not.
         while time.monotonic() < deadline and any(  # noqa: ASYNC110

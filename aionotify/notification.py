@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+MAIN = "main"
+"""The topic that layer 1 speaks of, and that is meant where none is named."""
+
 
 @dataclass(frozen=True, slots=True)
 class Notification:
@@ -14,3 +17,4 @@ class Notification:
     id: int
     time: int
     message: str
+    topic: str = MAIN

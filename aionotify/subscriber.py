@@ -19,6 +19,19 @@ class Audience(Protocol):
         """`subscriber` is to be sent nothing more. May come twice."""
 
 
+class Nobody:
+    """The audience of one who has not joined yet."""
+
+    def resumed(self, subscriber: "Subscriber") -> None:
+        """Nothing was missed."""
+
+    def left(self, subscriber: "Subscriber") -> None:
+        """Nobody notices."""
+
+
+NOBODY = Nobody()
+
+
 class Subscriber(asyncio.Protocol):
     """A connected client: where to write, and how far it has been sent.
 
@@ -30,10 +43,10 @@ class Subscriber(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_audience",
         "_leaving",
         "_stall_timeout",
         "_timer",
+        "audience",
         "connected",
         "cursor",
         "encoding",
@@ -41,13 +54,13 @@ class Subscriber(asyncio.Protocol):
         "transport",
     )
 
-    def __init__(self, audience: Audience, encoding: Encoding, stall_timeout: float) -> None:
+    def __init__(self, encoding: Encoding, stall_timeout: float) -> None:
+        self.audience: Audience = NOBODY
         self.encoding = encoding
         self.cursor = 0
         self.ready = False
         self.connected = False
         self.transport: asyncio.Transport
-        self._audience = audience
         self._leaving = False
         self._stall_timeout = stall_timeout
         self._timer: asyncio.TimerHandle | None = None
@@ -74,7 +87,7 @@ class Subscriber(asyncio.Protocol):
         if not self._leaving:
             self._cancel_timer()
             self.ready = True
-            self._audience.resumed(self)
+            self.audience.resumed(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone, whoever ended it."""
@@ -82,8 +95,19 @@ class Subscriber(asyncio.Protocol):
         self._leave()
         self._cancel_timer()
 
-    def overtaken(self) -> None:
-        """What comes next for this client is no longer retained: tell it, or close."""
+    def overtaken(self, first: int) -> None:
+        """What comes next for this client is no longer retained, but for what is at `first`.
+
+        It is told how many it missed, and goes on from there.
+        """
+        self.write(self.encoding.gap(first - self.cursor) or b"", first)
+
+    def pulse(self, interval: float) -> None:
+        """A heartbeat, every `interval` seconds: see that the client is still there."""
+        raise NotImplementedError
+
+    def restart(self) -> None:
+        """The server stops: tell the client to come back, and close."""
         raise NotImplementedError
 
     def cut_off(self, reason: str) -> None:
@@ -96,7 +120,7 @@ class Subscriber(asyncio.Protocol):
     def _leave(self) -> None:
         self.ready = False
         self._leaving = True
-        self._audience.left(self)
+        self.audience.left(self)
 
     def _end(self, timeout: float) -> None:
         """Leave, close once everything written is flushed, but cut off after `timeout` seconds."""

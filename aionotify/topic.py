@@ -1,10 +1,24 @@
 """A name that clients subscribe to, with what it retains and who listens."""
 
 from collections import deque
-from collections.abc import Callable
+from typing import Protocol
 
 from aionotify.log import Log
 from aionotify.subscriber import Subscriber
+from aionotify.wire import MAX_BATCH, Replay
+
+
+class Owner(Protocol):
+    """Who keeps topics, and wants to know what happens in them."""
+
+    def wake(self, topic: "Topic") -> None:
+        """Somebody in `behind` can be written to."""
+
+    def joined(self, topic: "Topic", subscriber: Subscriber) -> None:
+        """There is one subscriber more."""
+
+    def left(self, topic: "Topic", subscriber: Subscriber) -> None:
+        """There is one subscriber less."""
 
 
 class Topic:
@@ -15,28 +29,47 @@ class Topic:
     position up to which everybody has been put there.
     """
 
-    __slots__ = ("_wake", "behind", "log", "name", "subscribers", "swept")
+    __slots__ = ("_owner", "behind", "log", "name", "subscribers", "swept")
 
-    def __init__(self, name: str, log: Log, wake: Callable[["Topic"], None]) -> None:
-        """`wake` is called when somebody in `behind` can be written to."""
+    def __init__(self, name: str, log: Log, owner: Owner) -> None:
         self.name = name
         self.log = log
         self.subscribers: dict[Subscriber, None] = {}
         self.behind: deque[Subscriber] = deque()
         self.swept = log.head
-        self._wake = wake
+        self._owner = owner
 
     def join(self, subscriber: Subscriber) -> None:
         """From here on `subscriber` is sent everything that is published."""
+        subscriber.audience = self
         subscriber.cursor = self.log.head
         self.subscribers[subscriber] = None
+        self._owner.joined(self, subscriber)
+
+    def resume(self, subscriber: Subscriber, since: int, head: bytes) -> None:
+        """Join, and send `head` and everything that is retained after the id `since`.
+
+        A gap comes first if anything may be missing there. What does not fit into one write
+        follows as the transport drains, as for everybody who lags.
+        """
+        self.join(subscriber)
+        cursor, complete = self.log.after(since)
+        batch = self.log.between(cursor, MAX_BATCH)
+        encoding = subscriber.encoding
+        gap = b"" if complete else encoding.gap(None) or b""
+        subscriber.write(head + gap + encoding.recents(batch), cursor + len(batch))
+        if subscriber.cursor < self.log.head:
+            subscriber.encoding = Replay(encoding, self.log.head)
+            self.resumed(subscriber)
 
     def resumed(self, subscriber: Subscriber) -> None:
         """`subscriber` lagged, and can be written to again."""
         if subscriber.cursor < self.log.head:
             self.behind.append(subscriber)
-            self._wake(self)
+            self._owner.wake(self)
 
     def left(self, subscriber: Subscriber) -> None:
-        """`subscriber` is to be sent nothing more."""
-        self.subscribers.pop(subscriber, None)
+        """`subscriber` is to be sent nothing more. May come twice."""
+        if subscriber in self.subscribers:
+            del self.subscribers[subscriber]
+            self._owner.left(self, subscriber)

@@ -14,7 +14,7 @@ from aionotify.frames import (
     encode_close,
     encode_frame,
 )
-from aionotify.subscriber import Audience, Subscriber
+from aionotify.subscriber import Subscriber
 from aionotify.wire import Encoding
 
 FRAMES_PER_TURN = 64
@@ -36,20 +36,21 @@ class WebSocketSubscriber(Subscriber):
     not read from, so what it can make the server hold is bounded.
     """
 
-    __slots__ = ("_drained", "_pong", "_reader", "_receive", "_task", "admin", "silent")
+    __slots__ = ("_drained", "_pong", "_reader", "_receive", "_task", "admin", "silent", "topic")
 
     def __init__(
         self,
-        audience: Audience,
         encoding: Encoding,
         stall_timeout: float,
         *,
         admin: bool,
+        topic: str,
         limit: int,
         receive: Receive,
     ) -> None:
-        super().__init__(audience, encoding, stall_timeout)
+        super().__init__(encoding, stall_timeout)
         self.admin = admin
+        self.topic = topic
         self.silent = 0
         """How many heartbeats it has let pass without a sound."""
         self._reader: FrameReader | None = FrameReader(limit)
@@ -95,11 +96,20 @@ class WebSocketSubscriber(Subscriber):
         if not self._leaving:
             self.transport.write(encode_frame(Opcode.TEXT, text.encode()))
 
-    def ping(self) -> None:
-        """Ask for a sign of life, unless the client lags: then the stall time-out watches it."""
-        if self.ready:
+    def pulse(self, interval: float) -> None:
+        """Ask for a sign of life, unless the client lags: then the stall time-out watches it.
+
+        One that let two heartbeats pass without a sound is cut off.
+        """
+        if self.silent >= 2:
+            self.cut_off(f"it was silent for {interval * 2:g} s")
+        elif self.ready:
             self.silent += 1
             self.transport.write(encode_frame(Opcode.PING, b""))
+
+    def restart(self) -> None:
+        """Close with 1012."""
+        self.close(CloseCode.SERVICE_RESTART, "the server restarts, reconnect")
 
     def close(self, code: int, reason: str = "") -> None:
         """Begin the closing handshake (§7.1.2); cut off if it is not answered in time."""
@@ -107,9 +117,12 @@ class WebSocketSubscriber(Subscriber):
             self.transport.write(encode_close(code, reason))
             self._end(CLOSE_TIMEOUT)
 
-    def overtaken(self) -> None:
-        """What comes next for this client is no longer retained, and text cannot tell it so."""
-        self.close(CloseCode.TRY_AGAIN_LATER, "too slow: notifications were missed")
+    def overtaken(self, first: int) -> None:
+        """Tell a client of JSON what it missed; close one of texts, which cannot be told."""
+        if self.encoding.gap(first - self.cursor) is None:
+            self.close(CloseCode.TRY_AGAIN_LATER, "too slow: notifications were missed")
+        else:
+            super().overtaken(first)
 
     def _read(self, inbox: "deque[str]") -> bool:
         """Move messages to `inbox`, for one turn; answer whether more may be waiting."""

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import aionotify.cache
-from aionotify.cache import MAX_VALUE, WRITE_INTERVAL, Cache
+from aionotify.cache import WRITE_INTERVAL, Cache
 from aionotify.cache.memcached import Memcached, Stored
+from aionotify.cache.recents import MAX_VALUE
 from aionotify.notification import Notification
 from aionotify.settings import Address
 from tests.fake_memcached import FakeMemcached, never_answers
@@ -681,8 +682,9 @@ async def _interleave(
     numbers = itertools.count()
     Gated.all = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(aionotify.cache, "Memcached", Gated)
+        patch.setattr(aionotify.cache.memcached, "Memcached", Gated)
         patch.setattr(aionotify.cache, "WRITE_INTERVAL", 0)
+        patch.setattr(aionotify.cache, "HURRY_INTERVAL", 0)
         patch.setattr(aionotify.cache, "STOP_TIMEOUT", 9)
         async with running_cache(memcached, limit) as one, running_cache(memcached, limit) as two:
             caches, gates = (one, two), tuple(Gated.all)

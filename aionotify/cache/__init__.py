@@ -2,20 +2,17 @@
 
 import asyncio
 import contextlib
-import json
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from aionotify.cache.memcached import Memcached
+from aionotify.cache.memcached import Memcached, probe
+from aionotify.cache.recents import Recents, decode, encode
 from aionotify.errors import CacheError
-from aionotify.notification import Notification
+from aionotify.notification import MAIN, Notification
 from aionotify.settings import Address
 
 log = logging.getLogger(__name__)
-
-PROBE_TIMEOUT = 3.0
-"""Seconds that probing all hosts may take."""
 
 CHECK_INTERVAL = 1.0
 """Seconds between two looks at whether an idle memcached still answers."""
@@ -23,14 +20,11 @@ CHECK_INTERVAL = 1.0
 WRITE_INTERVAL = 0.05
 """Seconds between two rounds of writing: what was published meanwhile is one write."""
 
+HURRY_INTERVAL = 0.01
+"""The same, while somebody waits to hear that it is written."""
+
 RETRY_FIRST, RETRY_LAST = 0.5, 15.0
 """Seconds until a lost memcached is probed again, doubling from the first to the last."""
-
-MAX_VALUE = 1_000_000
-"""Bytes: memcached refuses more than a mebibyte, unless told otherwise."""
-
-MAX_AHEAD = 24 * 3600
-"""Seconds by which another server's clock may be ahead; ids go on from what is stored."""
 
 MERGE_ATTEMPTS = 20
 """How often a write starts again since somebody else wrote at the same time."""
@@ -52,12 +46,16 @@ class Cache:
         self._addresses = addresses
         self._limit = limit
         self._ttl = ttl
-        self._known: dict[str, list[Notification]] = {}
+        self._known: dict[str, Recents] = {}
         self._dirty: set[str] = set()
+        self._opened: set[str] = set()
+        self._floors: Mapping[str, int] = {}
+        self._waiting: dict[str, list[asyncio.Future[None]]] = {}
         self._memcached: Memcached | None = None
         self._reads: dict[str, asyncio.Task[None]] = {}
         self._unreadable: set[str] = set()
         self._work = asyncio.Event()
+        self._hurry = asyncio.Event()
         self._stop = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -68,7 +66,7 @@ class Cache:
 
     async def start(self) -> None:
         """Probe the memcacheds in order, for 3 s at most, and look after the first that answers."""
-        self._memcached, failures = await self._probe()
+        self._memcached, failures = await probe(self._addresses)
         if self._memcached is not None:
             log.info("recents are kept in memcached at %s%s", self._memcached.address, failures)
         else:
@@ -79,14 +77,21 @@ class Cache:
             )
         self._task = asyncio.create_task(self._look_after())
 
-    async def stop(self) -> None:
-        """Write what is not written yet, if memcached answers, and let go of it."""
-        self._stop.set()
-        self._work.set()
+    async def stop(self, floors: Mapping[str, int] | None = None) -> None:
+        """Write what is not written yet, if memcached answers, and let go of it.
+
+        `floors` says for each topic after which id this process knows of everything: what is
+        stored for it is sealed, and the next start can rely on that.
+        """
+        self._floors = floors or {}
+        self._dirty |= self._opened & self._known.keys() & self._floors.keys()
+        for event in (self._stop, self._work, self._hurry):
+            event.set()
         if self._task is not None:
             await asyncio.wait([self._task], timeout=STOP_TIMEOUT)
             self._task.cancel()
             await asyncio.wait([self._task])
+        self._wait_no_more()
         if self._memcached is not None:
             await self._memcached.close()
 
@@ -99,7 +104,37 @@ class Cache:
     def recents(self, topic: str) -> list[Notification]:
         """The newest notifications of `topic` that this process knows of, oldest first."""
         self._learn(topic, ())
-        return list(self._known.get(topic, ()))
+        known = self._known.get(topic)
+        return list(known.notifications) if known is not None else []
+
+    def floor(self, topic: str) -> int | None:
+        """The id after which no recent is missing; None where that is not known."""
+        known = self._known.get(topic)
+        return known.floor if known is not None and known.sealed else None
+
+    async def open(self, topic: str) -> None:
+        """Break the seal of `topic`, before something is published that may never be stored."""
+        if topic in self._opened or self._memcached is None:
+            return
+        await self.refresh(topic)
+        memcached = self._memcached
+        if memcached is None:
+            return
+        if self.floor(topic) is not None:
+            try:
+                await self._merge(topic, memcached)
+            except CacheError as error:
+                await self._lose(memcached, error)
+                return
+        self._opened.add(topic)
+
+    async def stored(self, topic: str) -> None:
+        """Wait until what was just added to `topic` is in memcached, or memcached is lost."""
+        if self._memcached is not None and topic in self._dirty:
+            written = asyncio.get_running_loop().create_future()
+            self._waiting.setdefault(topic, []).append(written)
+            self._hurry.set()
+            await written
 
     async def refresh(self, topic: str) -> None:
         """Learn what others have stored. Calls at the same time share one read; never fails."""
@@ -131,11 +166,14 @@ class Cache:
             if not self._stop.is_set():
                 await _is_set(self._work, CHECK_INTERVAL)
             self._work.clear()
+            if not self._stop.is_set():
+                self._hurry.clear()
             if self._stop.is_set() and not self._dirty:
                 return
             if self._memcached is not None:  # a read may have lost it meanwhile
                 await self._write_or_check(self._memcached)
-            await _is_set(self._stop, WRITE_INTERVAL)
+            await asyncio.sleep(HURRY_INTERVAL)
+            await _is_set(self._hurry, WRITE_INTERVAL - HURRY_INTERVAL)
 
     async def _write_or_check(self, memcached: Memcached) -> None:
         try:
@@ -150,20 +188,27 @@ class Cache:
         """Merge every topic that is dirty by now; what is published meanwhile can wait."""
         for topic in list(self._dirty):
             self._dirty.discard(topic)
+            waiting = self._waiting.pop(topic, ())
             try:
                 await self._merge(topic, memcached)
             except CacheError:
                 self._dirty.add(topic)
                 raise
+            finally:
+                _settle(waiting)
 
     async def _merge(self, topic: str, memcached: Memcached) -> None:
+        """Store the newest of what is known and what is stored."""
         for _ in range(MERGE_ATTEMPTS):
             stored = await memcached.get(_key(topic))
             self._absorb(topic, stored.value)
-            recents = self.recents(topic)
-            if not recents or await memcached.replace(
-                _key(topic), _encode(recents), self._ttl, stored.token
-            ):
+            self._learn(topic, (), self._floors.get(topic, 0))
+            known = self._known.get(topic)
+            if known is None:
+                return
+            value = encode(known, sealed=topic in self._floors)
+            if await memcached.replace(_key(topic), value, self._ttl, stored.token):
+                self._opened.add(topic)
                 return
         raise CacheError(f"{_key(topic).decode()} changed {MERGE_ATTEMPTS} times while merging")
 
@@ -172,6 +217,7 @@ class Cache:
         if self._memcached is memcached:
             self._memcached = None
             self._work.set()
+            self._wait_no_more()
             log.warning(
                 "lost memcached at %s (%s): recents are kept in memory until one answers again",
                 memcached.address,
@@ -181,7 +227,7 @@ class Cache:
 
     async def _come_back(self) -> bool:
         """Probe again; one that answers is given all that is known before it counts."""
-        memcached, failures = await self._probe()
+        memcached, failures = await probe(self._addresses)
         if memcached is None:
             log.debug("still no memcached%s", failures)
             return False
@@ -196,97 +242,54 @@ class Cache:
         log.info("recents are kept in memcached at %s again", memcached.address)
         return True
 
-    async def _probe(self) -> tuple[Memcached | None, str]:
-        """The first memcached that answers, and why those before it were passed over."""
-        failures: list[str] = []
-        try:
-            async with asyncio.timeout(PROBE_TIMEOUT):
-                for address in self._addresses:
-                    try:
-                        return await Memcached.connect(address), _in_brackets(failures)
-                    except CacheError as error:
-                        failures.append(f"{address}: {error}")
-        except TimeoutError:
-            failures.append(f"and {PROBE_TIMEOUT:g} s were over")
-        return None, _in_brackets(failures)
-
     def _absorb(self, topic: str, value: bytes | None) -> None:
         """Learn what memcached has. Anything unreadable is logged once, and overwritten."""
         if value is None:
             return
         try:
-            self._learn(topic, _decode(value))
+            stored = decode(value, topic, time.time())
         except ValueError as error:
             if topic not in self._unreadable:
                 self._unreadable.add(topic)
                 log.warning("%s holds no recents (%s): ignored", _key(topic).decode(), error)
+            return
+        self._learn(topic, stored.notifications, stored.floor)
+        if topic in self._known:
+            self._known[topic].sealed = stored.sealed
 
-    def _learn(self, topic: str, notifications: Iterable[Notification]) -> None:
-        """Keep the newest of what is known and `notifications`, without the expired ones."""
-        oldest = (time.time() - self._ttl) * 1000
-        union = {*self._known.get(topic, ()), *notifications}
-        recents = sorted((each for each in union if each.time > oldest), key=_order)
-        if recents:
-            self._known[topic] = recents[-self._limit :]
-        else:
-            self._known.pop(topic, None)
+    def _learn(self, topic: str, others: Iterable[Notification], floor: int = 0) -> None:
+        """Keep the newest of what is known and `others`, without the expired ones."""
+        known = self._known.setdefault(topic, Recents())
+        known.learn(others, self._limit, (time.time() - self._ttl) * 1000)
+        known.floor = max(known.floor, floor)
+        if not known.notifications:
+            del self._known[topic]
 
     def _forget_expired(self) -> None:
         """Drop the topics of which nothing is left, so that they cost no memory."""
         oldest = (time.time() - self._ttl) * 1000
-        for topic, recents in list(self._known.items()):
-            if all(each.time <= oldest for each in recents):
+        for topic, known in list(self._known.items()):
+            if all(each.time <= oldest for each in known.notifications):
                 del self._known[topic]
         self._dirty &= self._known.keys()
+        self._opened &= {*self._known, MAIN}
+        for topic in self._waiting.keys() - self._dirty:
+            _settle(self._waiting.pop(topic))
+
+    def _wait_no_more(self) -> None:
+        """Nothing is written any more that somebody waits for."""
+        while self._waiting:
+            _settle(self._waiting.popitem()[1])
 
 
 def _key(topic: str) -> bytes:
     return b"aionotify:1:recent:" + topic.encode()
 
 
-def _order(notification: Notification) -> tuple[int, str]:
-    """By id; where two servers have published in one microsecond, the same order on both."""
-    return notification.id, notification.message
-
-
-def _encode(recents: list[Notification]) -> bytes:
-    """As many of the newest as memcached takes in one value, but one at least."""
-    entries: list[bytes] = []
-    size = len(_VALUE % b"")
-    for each in reversed(recents):
-        entry = {"id": each.id, "time": each.time, "message": each.message}
-        entries.append(json.dumps(entry, ensure_ascii=False).encode())
-        size += len(entries[-1]) + 1
-        if size > MAX_VALUE and len(entries) > 1:
-            entries.pop()
-            break
-    return _VALUE % b",".join(reversed(entries))
-
-
-_VALUE = b'{"notifications":[%b]}'
-
-
-def _decode(value: bytes) -> list[Notification]:
-    """What `_encode` wrote. Raises ValueError for anything else."""
-    try:
-        document = json.loads(value)
-        return [_notification(entry) for entry in document["notifications"]]
-    except (KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f"not in our format: {error!r}") from error
-
-
-def _notification(entry: dict[str, object]) -> Notification:
-    id, published, message = entry["id"], entry["time"], entry["message"]
-    if type(id) is not int or type(published) is not int or type(message) is not str:
-        raise TypeError("an entry of other types")
-    if not (0 < id < (time.time() + MAX_AHEAD) * 1_000_000 and 0 < published < 2**53):
-        raise ValueError("an id or a time out of range")
-    message.encode()  # a lone surrogate is no text
-    return Notification(id, published, message)
-
-
-def _in_brackets(failures: Sequence[str]) -> str:
-    return f" ({'; '.join(failures)})" if failures else ""
+def _settle(waiting: Iterable["asyncio.Future[None]"]) -> None:
+    for each in waiting:
+        if not each.done():
+            each.set_result(None)
 
 
 async def _is_set(event: asyncio.Event, seconds: float) -> bool:

@@ -8,7 +8,7 @@ to an abandoned command may still be under way, and would be taken for the next 
 import asyncio
 import socket
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
@@ -22,6 +22,9 @@ from aionotify.settings import Address
 
 CONNECT_TIMEOUT = 1.0
 OPERATION_TIMEOUT = 0.5
+PROBE_TIMEOUT = 3.0
+"""Seconds that probing all hosts may take."""
+
 PROBE_KEY = b"aionotify:1:probe"
 
 MAX_VALUE = 16 * 1024 * 1024
@@ -111,6 +114,23 @@ class Memcached:
             except asyncio.CancelledError:
                 self._failed = "abandoned in mid-command"
                 raise
+
+
+async def probe(addresses: Sequence[Address]) -> tuple[Memcached | None, str]:
+    """The first memcached that answers, and, in brackets, why those before it were passed over."""
+    found: Memcached | None = None
+    failures: list[str] = []
+    try:
+        async with asyncio.timeout(PROBE_TIMEOUT):
+            for address in addresses:
+                try:
+                    found = await Memcached.connect(address)
+                    break
+                except CacheError as error:
+                    failures.append(f"{address}: {error}")
+    except TimeoutError:
+        failures.append(f"and {PROBE_TIMEOUT:g} s were over")
+    return found, f" ({'; '.join(failures)})" if failures else ""
 
 
 class _Client(aiomcache.Client):

@@ -1,9 +1,14 @@
 """How every answer over HTTP looks: compact JSON, errors included."""
 
-import json
 from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
+
+from aionotify.errors import InvalidRequest, MessageTooBig, Unavailable
+from aionotify.wire import compact_json
+
+RETRY_AFTER = "5"
+"""Seconds after which it makes sense to try again."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -12,7 +17,7 @@ def json_response(
     document: object, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> web.Response:
     """`document` without spaces, as raw UTF-8, with a Content-Type that names no charset."""
-    body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+    body = compact_json(document)
     return web.Response(body=body, status=status, headers=headers, content_type="application/json")
 
 
@@ -37,3 +42,11 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
     except web.HTTPMethodNotAllowed as error:
         allowed = ", ".join(sorted(error.allowed_methods))
         return error_response(405, "Method Not Allowed", {"Allow": allowed})
+    except InvalidRequest as error:
+        return error_response(400, str(error))
+    except MessageTooBig as error:
+        response = error_response(413, str(error))
+        response.force_close()
+        return response
+    except Unavailable as error:
+        return error_response(503, str(error), {"Retry-After": RETRY_AFTER})

@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
+from aionotify.endpoints import parameters
 from aionotify.endpoints.answers import json_response
 from aionotify.notifier import Notifier
 
@@ -13,6 +14,6 @@ class Messages:
         self._notifier = notifier
 
     async def recent(self, request: web.Request) -> web.Response:
-        """`GET /messages`: texts only, oldest first."""
-        recents = await self._notifier.recent()
+        """`GET /messages[?topic=]`: texts only, oldest first."""
+        recents = await self._notifier.recent(parameters.topic(request))
         return json_response({"recent_messages": [each.message for each in recents]})

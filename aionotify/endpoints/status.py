@@ -5,7 +5,7 @@ from aiohttp import web
 from aionotify.cache import Cache
 from aionotify.endpoints.answers import json_response
 from aionotify.hub import Hub
-from aionotify.notifier import MAIN
+from aionotify.notification import MAIN
 
 GREETING = "FastAPI real-time notifications running!"
 """Clients of the FastAPI version probe for exactly this."""
@@ -29,6 +29,6 @@ class Status:
                 "status": "healthy",
                 "cache_status": "connected" if self._cache.connected else "fallback",
                 "recent_notifications_count": len(self._cache.recents(MAIN)),
-                "connected_websockets": self._hub.connected,
+                "connected_websockets": self._hub.websockets,
             }
         )

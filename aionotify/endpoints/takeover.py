@@ -6,6 +6,7 @@ stream lasts, 9 KiB of them. A subscriber is its transport's protocol itself, an
 
 from aiohttp import web
 
+from aionotify.notifier import Notifier
 from aionotify.subscriber import Subscriber
 
 
@@ -19,11 +20,31 @@ class Takeover(web.StreamResponse):
         """Nothing: the end is the subscriber's business."""
 
 
-def take_over(request: web.Request, subscriber: Subscriber) -> bytes:
+async def subscribe(
+    request: web.Request,
+    notifier: Notifier,
+    topic: str,
+    subscriber: Subscriber,
+    head: bytes,
+    since: int | None = None,
+) -> web.StreamResponse:
+    """Answer `request` with `head`, what `subscriber` is to see first, and all that follows.
+
+    Raises Unavailable, and ConnectionResetError where the client is gone.
+    """
+    await notifier.ready_for(topic)
+    rest = _take_over(request, subscriber)
+    notifier.join(topic, subscriber, head, since)
+    if rest:
+        subscriber.data_received(rest)
+    return Takeover(status=200)
+
+
+def _take_over(request: web.Request, subscriber: Subscriber) -> bytes:
     """Make `subscriber` the protocol of the connection, before a byte of the response is sent.
 
     Returns what the client sent behind its request, for `data_received`. aiohttp forgets the
-    connection; return a `Takeover` to it. Raises ConnectionResetError where the client is gone.
+    connection. Raises ConnectionResetError where the client is gone.
     """
     transport, protocol = request.transport, request.protocol
     if transport is None or transport.is_closing():

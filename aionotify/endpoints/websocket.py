@@ -1,4 +1,4 @@
-"""`GET /ws`: the handshake (RFC 6455 §4.2), and what the texts of layer 1 mean."""
+"""`GET /ws`: the handshake (RFC 6455 §4.2), and what the messages mean."""
 
 import base64
 import binascii
@@ -6,18 +6,19 @@ import hashlib
 
 from aiohttp import web
 
+from aionotify.endpoints import parameters
 from aionotify.endpoints.answers import error_response
-from aionotify.endpoints.takeover import Takeover, take_over
-from aionotify.errors import EmptyMessage, MessageTooBig, TooManyConnections
+from aionotify.endpoints.notifications import ESCAPED, message_in
+from aionotify.endpoints.takeover import subscribe
+from aionotify.errors import EmptyMessage, InvalidRequest, MessageTooBig, NotAuthorized
 from aionotify.frames import CloseCode
+from aionotify.notification import Notification
 from aionotify.notifier import Notifier
 from aionotify.settings import Settings
 from aionotify.websocket import WebSocketSubscriber
-from aionotify.wire import TEXT
+from aionotify.wire import JSON, TEXT, compact_json
 
 PREFIX = "admin:"
-RETRY_AFTER = "5"
-REFUSAL = "You are not authorized to send notifications."
 
 _GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
@@ -34,36 +35,48 @@ class WebSocket:
         problem = _problem(request)
         if problem is not None:
             return problem
-        try:
-            topic = self._notifier.topic()
-        except TooManyConnections as error:
-            return error_response(503, str(error), {"Retry-After": RETRY_AFTER})
+        topic, is_json = parameters.topic(request), parameters.wants_json(request)
+        since = parameters.since(request)
+        if since is not None and not is_json:
+            raise InvalidRequest("since needs format=json: texts cannot tell what was missed.")
+        limit = self._settings.max_message_bytes + len(PREFIX)
         subscriber = WebSocketSubscriber(
-            topic,
-            TEXT,
+            JSON if is_json else TEXT,
             self._settings.stall_timeout,
-            admin=request.query.getall("client", ["user"])[-1] == "admin",
-            limit=self._settings.max_message_bytes + len(PREFIX),
-            receive=self.receive,
+            admin=parameters.parameter(request, "client", "user") == "admin",
+            topic=topic,
+            limit=limit * ESCAPED + 1024 if is_json else limit,
+            receive=self.receive_json if is_json else self.receive_text,
         )
-        await self._notifier.recent()
-        rest = take_over(request, subscriber)
-        self._notifier.join(topic, subscriber, _switching(request.headers["Sec-WebSocket-Key"]))
-        if rest:
-            subscriber.data_received(rest)
-        return Takeover(status=101)
+        head = _switching(request.headers["Sec-WebSocket-Key"])
+        return await subscribe(request, self._notifier, topic, subscriber, head, since)
 
-    async def receive(self, subscriber: WebSocketSubscriber, text: str) -> None:
-        """A text message: published, or answered with why it is not."""
-        if not subscriber.admin and not text.startswith(PREFIX):
-            subscriber.answer(REFUSAL)
-            return
+    async def receive_text(self, subscriber: WebSocketSubscriber, text: str) -> None:
+        """A message: published, or answered with why it is not."""
         try:
-            await self._notifier.publish(text.removeprefix(PREFIX))
-        except EmptyMessage as error:
+            await self._publish(subscriber, text)
+        except (NotAuthorized, EmptyMessage) as error:
             subscriber.answer(str(error))
         except MessageTooBig as error:
             subscriber.close(CloseCode.MESSAGE_TOO_BIG, str(error))
+
+    async def receive_json(self, subscriber: WebSocketSubscriber, text: str) -> None:
+        """`{"message":"…"}`: published and accepted, or answered with why it is not."""
+        try:
+            notification = await self._publish(subscriber, message_in(text))
+        except (NotAuthorized, InvalidRequest) as error:
+            document = {"type": "error", "detail": str(error)}
+        except MessageTooBig as error:
+            subscriber.close(CloseCode.MESSAGE_TOO_BIG, str(error))
+            return
+        else:
+            document = {"type": "accepted", "id": str(notification.id)}
+        subscriber.answer(compact_json(document).decode())
+
+    async def _publish(self, subscriber: WebSocketSubscriber, text: str) -> Notification:
+        if not subscriber.admin and not text.startswith(PREFIX):
+            raise NotAuthorized("You are not authorized to send notifications.")
+        return await self._notifier.publish(text.removeprefix(PREFIX), subscriber.topic)
 
 
 def _problem(request: web.Request) -> web.Response | None:

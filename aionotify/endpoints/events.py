@@ -1,0 +1,25 @@
+"""`GET /events`: notifications as server-sent events (WHATWG HTML §9.2)."""
+
+from aiohttp import web
+
+from aionotify.endpoints import parameters
+from aionotify.endpoints.takeover import subscribe
+from aionotify.eventstream import HEADERS, EventStream, head
+from aionotify.notifier import Notifier
+from aionotify.settings import Settings
+
+
+class Events:
+    """Streams that a browser's EventSource understands, and resumes by itself."""
+
+    def __init__(self, notifier: Notifier, settings: Settings) -> None:
+        self._notifier = notifier
+        self._settings = settings
+
+    async def stream(self, request: web.Request) -> web.StreamResponse:
+        """`GET /events[?topic=][&since=]`, or with the header Last-Event-ID."""
+        topic, since = parameters.topic(request), parameters.last_seen(request)
+        if request.method == "HEAD":
+            return web.Response(headers=HEADERS)
+        subscriber = EventStream(self._settings.stall_timeout, self._settings.heartbeat)
+        return await subscribe(request, self._notifier, topic, subscriber, head(), since)
