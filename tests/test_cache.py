@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -690,7 +691,7 @@ async def _interleave(
             caches, gates = (one, two), tuple(Gated.all)
             for what, who in steps:
                 if what == "add":
-                    caches[who].add(topic, note(next(numbers)))
+                    caches[who].add(topic, replace(note(next(numbers)), topic=topic))
                     await eventually(lambda who=who: gates[who].waiting == 1)  # type: ignore[misc]
                 else:
                     await gates[who].step()
