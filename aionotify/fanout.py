@@ -5,10 +5,7 @@ import time
 
 from aionotify.log import Log
 from aionotify.topic import Topic
-from aionotify.wire import Encoding
-
-MAX_BATCH = 64 * 1024
-"""How many bytes of messages one write carries at most, unless one message alone has more."""
+from aionotify.wire import MAX_BATCH, Encoding
 
 SLICE = 0.004
 """Seconds after which a sweep gives the event loop back."""

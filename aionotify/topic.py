@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from aionotify.log import Log
 from aionotify.subscriber import Subscriber
+from aionotify.wire import MAX_BATCH
 
 
 class Topic:
@@ -36,6 +37,13 @@ class Topic:
         if subscriber.cursor < self.log.head:
             self.behind.append(subscriber)
             self._wake(self)
+
+    def catch_up(self, subscriber: Subscriber) -> None:
+        """Write what `subscriber` is behind, ahead of the sweep, as far as it can be written to."""
+        while subscriber.ready and self.log.first <= subscriber.cursor < self.log.head:
+            batch = self.log.between(subscriber.cursor, MAX_BATCH)
+            end = subscriber.cursor + len(batch)
+            subscriber.write(subscriber.encoding.notifications(batch), end)
 
     def left(self, subscriber: Subscriber) -> None:
         """`subscriber` is to be sent nothing more."""

@@ -6,6 +6,9 @@ from typing import Protocol
 from aionotify.frames import Opcode, encode_frame
 from aionotify.notification import Notification
 
+MAX_BATCH = 64 * 1024
+"""How many bytes of messages one write carries at most, unless one message alone has more."""
+
 
 class Encoding(Protocol):
     """How one kind of client is written to. Every answer is whole: nothing can stand in it."""

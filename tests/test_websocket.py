@@ -194,8 +194,31 @@ async def test_many_messages_in_one_go_keep_their_order(port: int) -> None:
             assert got == [f"[Notification] {text}" for text in texts]
 
 
+async def test_an_answer_does_not_overtake_what_was_published_before(port: int) -> None:
+    """Neither the sender's own, nor another's, when all of it arrives in one go."""
+    frames = [b"admin:a", b"no", b"admin:b", b"admin:", b"no", b"admin:c"]
+    masked = [bytes((0x81, 0x80 | len(each))) + bytes(4) + each for each in frames]
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    lines = (b"GET /ws HTTP/1.1", b"Connection: Upgrade", *HANDSHAKE, b"Host: x", b"", b"")
+    writer.write(b"\r\n".join(lines) + b"".join(masked))
+    shown = [
+        *("[Notification] a", REFUSAL, "[Notification] b", EMPTY, REFUSAL, "[Notification] c"),
+    ]
+    wanted = SWITCHING + b"".join(bytes((0x81, len(each))) + each.encode() for each in shown)
+    async with asyncio.timeout(5):
+        assert await reader.readexactly(len(wanted)) == wanted
+    writer.close()
+
+
+TEXTS = st.builds(
+    str.__add__,
+    st.sampled_from(["", "", "admin:", "admin:", "admin:", "Admin:", " admin:"]),
+    st.text(st.characters(codec="utf-8"), max_size=30) | st.text(" \n\u3000", max_size=2),
+)
+
+
 @settings(max_examples=50, deadline=None)
-@given(st.lists(st.text(st.characters(codec="utf-8"), max_size=30), min_size=1, max_size=8))
+@given(st.lists(TEXTS, min_size=1, max_size=8))
 def test_any_text_of_a_user_is_answered_by_the_rules(texts: list[str]) -> None:
     """One answer for each, in order: refused, empty, or published."""
 
