@@ -187,10 +187,9 @@ async def test_signals_one_after_another_are_no_harm() -> None:
 
 async def test_a_signal_during_the_start_ends_it(tmp_path: Path) -> None:
     """While a memcached that never answers is being probed."""
-    silent = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
-    port = silent.sockets[0].getsockname()[1]
     log = tmp_path / "log"
-    with log.open("wb") as printed:
+    with socket.create_server(("127.0.0.1", 0)) as silent, log.open("wb") as printed:
+        port = silent.getsockname()[1]
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-c", STARTING, "--port", "0"),
             cwd=tmp_path,
@@ -198,12 +197,11 @@ async def test_a_signal_during_the_start_ends_it(tmp_path: Path) -> None:
             stdout=asyncio.subprocess.PIPE,
             stderr=printed,
         )
-    assert process.stdout is not None
-    assert await process.stdout.readline() == b"probing\n"
-    process.send_signal(signal.SIGTERM)
-    assert await asyncio.wait_for(process.wait(), 8) == 0
+        assert process.stdout is not None
+        assert await process.stdout.readline() == b"probing\n"
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(process.wait(), 8) == 0
     assert "Traceback" not in log.read_text(encoding="utf-8")
-    silent.close()
 
 
 STARTING = """
