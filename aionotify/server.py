@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from aiohttp import web
 
 from aionotify.app import create_app
+from aionotify.connection import Connection
 from aionotify.limits import raise_file_limit
 from aionotify.settings import Address, Settings
 
@@ -30,27 +31,25 @@ async def serve(settings: Settings) -> int:
     try:
         sockets = _listen(settings.host, settings.port)
     except OSError as error:
-        reason = error.strerror or error
+        reason = str(error.strerror or error).partition(" (while ")[0]  # the address once more
         log.error(
             "cannot listen on %s: %s; choose another with AIONOTIFY_HOST and AIONOTIFY_PORT",
             Address(settings.host, settings.port),
             reason,
         )
         return 2
-    runner = web.AppRunner(
-        create_app(settings),
-        access_log=None,
-        keepalive_timeout=IDLE_TIMEOUT,
-        shutdown_timeout=1.0,
-    )
+    runner = web.AppRunner(create_app(settings), shutdown_timeout=1.0)
     await runner.setup()
+    listeners: list[asyncio.Server] = []
     try:
         for each in sockets:
-            await web.SockSite(runner, each, backlog=BACKLOG).start()
+            listeners.append(await _accept(runner, each))
         _announce(settings.host, sockets)
         await stop.wait()
         log.info("stopping: clients are being closed")
     finally:
+        for listener in listeners:
+            listener.close()
         await runner.cleanup()
     log.info("stopped")
     return 0
@@ -91,6 +90,23 @@ def _addresses(host: str) -> Iterator[str]:
         if address not in seen:
             seen.add(address)
             yield address
+
+
+async def _accept(runner: web.AppRunner, bound: socket.socket) -> asyncio.Server:
+    """Serve whoever connects to `bound`."""
+    server, loop = runner.server, asyncio.get_running_loop()
+    assert server is not None
+
+    def connection() -> Connection:
+        return Connection(
+            server,
+            loop=loop,
+            access_log=None,  # type: ignore[arg-type]  # what aiohttp's own runner documents
+            keepalive_timeout=IDLE_TIMEOUT,
+            lingering_time=IDLE_TIMEOUT,
+        )
+
+    return await loop.create_server(connection, sock=bound, backlog=BACKLOG)
 
 
 def _announce(host: str, sockets: list[socket.socket]) -> None:

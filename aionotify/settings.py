@@ -43,8 +43,9 @@ def _integer(low: int, high: int) -> Callable[[str], int]:
 
 
 def _host(text: str) -> str:
-    if any(character.isspace() or character in "/,@" for character in text):
+    if not text.isprintable() or any(character in " /,@" for character in text):
         raise ValueError
+    text.encode("idna")  # else it is when it is looked up that this fails
     return text
 
 
@@ -153,12 +154,13 @@ def read_settings(
     value counts as unset. `env_file=None` means `.env` in the working directory, if it is there.
     Raises SettingsError, with one line that names the variable, the value and what is accepted.
     """
+    environ = os.environ if environ is None else environ
     written = _read_file(env_file)
-    written |= {key: value for key, value in (environ or os.environ).items() if value}
+    written |= {key: value for key, value in environ.items() if value.strip()}
     values: dict[str, Any] = {}
     for each in fields(Settings):
         spec = _spec(each)
-        text = flags.get(each.name) or written.get(spec.variable)
+        text = flags.get(each.name, "").strip() or written.get(spec.variable)
         if text:
             values[each.name] = _parse(spec, text)
     return Settings(**values), _unknown(written)
@@ -177,7 +179,7 @@ def _read_file(path: Path | None) -> dict[str, str]:
         values = dotenv_values(path or ".env")
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path or '.env'} cannot be read: {error}") from error
-    return {key: value for key, value in values.items() if value}
+    return {key: value for key, value in values.items() if value and value.strip()}
 
 
 def _parse(spec: _Spec, text: str) -> Any:

@@ -15,6 +15,9 @@ class Audience(Protocol):
     def resumed(self, subscriber: "Subscriber") -> None:
         """`subscriber` lagged, and can be written to again."""
 
+    def catch_up(self, subscriber: "Subscriber") -> None:
+        """Write at once what `subscriber` has yet to be sent, as far as it can be written to."""
+
     def left(self, subscriber: "Subscriber") -> None:
         """`subscriber` is to be sent nothing more. May come twice."""
 
@@ -24,6 +27,9 @@ class Nobody:
 
     def resumed(self, subscriber: "Subscriber") -> None:
         """Nothing was missed."""
+
+    def catch_up(self, subscriber: "Subscriber") -> None:
+        """There is nothing to catch up with."""
 
     def left(self, subscriber: "Subscriber") -> None:
         """Nobody notices."""

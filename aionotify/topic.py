@@ -68,6 +68,14 @@ class Topic:
             self.behind.append(subscriber)
             self._owner.wake(self)
 
+    def catch_up(self, subscriber: Subscriber) -> None:
+        """Write what `subscriber` is behind, ahead of the sweep, as far as it can be written to."""
+        while subscriber.ready and self.log.first <= subscriber.cursor < self.log.head:
+            encoding = subscriber.encoding = subscriber.encoding.at(subscriber.cursor)
+            batch = self.log.between(subscriber.cursor, MAX_BATCH, encoding.until)
+            end = subscriber.cursor + len(batch)
+            subscriber.write(encoding.notifications(batch), end)
+
     def left(self, subscriber: Subscriber) -> None:
         """`subscriber` is to be sent nothing more. May come twice."""
         if subscriber in self.subscribers:

@@ -92,8 +92,9 @@ class WebSocketSubscriber(Subscriber):
             self._pong = None
 
     def answer(self, text: str) -> None:
-        """Send `text` to this client alone."""
+        """Send `text` to this client alone, behind what was published before."""
         if not self._leaving:
+            self.audience.catch_up(self)
             self.transport.write(encode_frame(Opcode.TEXT, text.encode()))
 
     def pulse(self, interval: float) -> None:

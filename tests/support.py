@@ -14,7 +14,9 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from aionotify.settings import Address, Settings
 
 ROOT = Path(__file__).parent.parent
 
@@ -24,6 +26,50 @@ def free_port(host: str = "127.0.0.1") -> int:
     with socket.socket() as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])
+
+
+def alone(**values: Any) -> Settings:
+    """Settings with which no memcached is found, on a free port of 127.0.0.1, and `values`."""
+    settings: dict[str, Any] = {
+        "host": "127.0.0.1",
+        "port": 0,
+        "memcached_hosts": (Address("127.0.0.1", free_port()),),
+    }
+    return Settings(**(settings | values))
+
+
+class Answer(NamedTuple):
+    """What a server answered, byte for byte."""
+
+    status: bytes
+    """The whole status line."""
+
+    headers: tuple[bytes, ...]
+    """The header lines, without those that differ from moment to moment: Date and Server."""
+
+    body: bytes
+
+
+async def exchange(port: int, *lines: bytes) -> Answer:
+    """Send a request of these lines to 127.0.0.1, and read until the server closes.
+
+    `Host` and `Connection: close` are added.
+    """
+    lines = (*lines, b"Host: 127.0.0.1:%d" % port, b"Connection: close", b"", b"")
+    head, _, body = (await converse(port, b"\r\n".join(lines))).partition(b"\r\n\r\n")
+    status, *headers = head.split(b"\r\n")
+    kept = (each for each in headers if not each.startswith((b"Date: ", b"Server: ")))
+    return Answer(status, tuple(kept), body)
+
+
+async def converse(port: int, request: bytes, seconds: float = 5) -> bytes:
+    """Send `request` to 127.0.0.1; all that comes back until the server closes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(request)
+        return await asyncio.wait_for(reader.read(), seconds)
+    finally:
+        writer.close()
 
 
 async def eventually(

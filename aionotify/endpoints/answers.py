@@ -30,13 +30,17 @@ def error_response(
 
 @web.middleware
 async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """404 and 405 as the contract has them; a known path with a trailing `/` is redirected."""
+    """404 and 405 as the contract has them; a known path with a trailing `/` is redirected.
+
+    The redirect keeps the query as it is, and a prefix under which the application is mounted.
+    """
     try:
         return await handler(request)
     except web.HTTPNotFound:
         path = request.path.rstrip("/")
         if any(path == resource.canonical for resource in request.app.router.resources()):
-            location = str(request.rel_url.with_path(path).with_query(request.rel_url.query))
+            query = request.rel_url.raw_query_string
+            location = f"{path}?{query}" if query else path
             return web.Response(status=307, headers={"Location": location})
         return error_response(404, "Not Found")
     except web.HTTPMethodNotAllowed as error:

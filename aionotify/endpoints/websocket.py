@@ -82,7 +82,8 @@ class WebSocket:
 def _problem(request: web.Request) -> web.Response | None:
     """The answer to a request that asks for no WebSocket, or not as RFC 6455 §4.2.1 says."""
     headers = request.headers
-    connection = {token.strip().lower() for token in headers.get("Connection", "").split(",")}
+    options = ",".join(headers.getall("Connection", [])).lower().split(",")
+    connection = {option.strip() for option in options}
     if headers.get("Upgrade", "").strip().lower() != "websocket" or "upgrade" not in connection:
         return error_response(426, "Upgrade Required", {"Upgrade": "websocket"})
     if headers.get("Sec-WebSocket-Version") != "13":

@@ -1,0 +1,220 @@
+"""`python -m aionotify`: the flags, the first lines, the exit status."""
+
+import asyncio
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from websockets.asyncio.client import connect
+
+import aionotify.__main__
+from aionotify import __version__
+from aionotify.settings import Settings
+from tests.support import ROOT, ServerProcess, free_port, running_server
+
+
+def run(
+    *arguments: str, folder: Path, environment: dict[str, str] | None = None
+) -> tuple[int, str, str]:
+    """Run the program to its end: exit status, standard output, standard error."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("AIONOTIFY_", "MEMCACHED_"))
+    }
+    result = subprocess.run(
+        [sys.executable, "-m", "aionotify", *arguments],
+        cwd=folder,
+        env={**kept, "PYTHONPATH": str(ROOT), **(environment or {})},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=9,
+    )
+    return result.returncode, result.stdout, result.stderr
+
+
+def nowhere() -> dict[str, str]:
+    """An environment with which no memcached is found."""
+    return {"MEMCACHED_HOST": f"127.0.0.1:{free_port()}"}
+
+
+def test_the_version(tmp_path: Path) -> None:
+    assert run("--version", folder=tmp_path) == (0, f"aionotify {__version__}\n", "")
+    assert re.fullmatch(r"\d+\.\d+\.\d+", __version__)
+
+
+def test_the_help_names_every_flag(tmp_path: Path) -> None:
+    status, printed, complaint = run("--help", folder=tmp_path)
+    assert (status, complaint) == (0, "")
+    for flag in ("--host", "--port", "--env-file", "--log-level", "--version"):
+        assert flag in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (
+            ["--port", "http"],
+            "aionotify: AIONOTIFY_PORT: 'http' is not accepted; accepted is a port from 0 to "
+            "65535 (0 picks a free one)\n",
+        ),
+        (
+            ["--log-level", "loud"],
+            "aionotify: AIONOTIFY_LOG_LEVEL: 'loud' is not accepted; accepted is debug, info, "
+            "warning or error\n",
+        ),
+        (
+            ["--host", "http://localhost"],
+            "aionotify: AIONOTIFY_HOST: 'http://localhost' is not accepted; accepted is a host "
+            "name or an address\n",
+        ),
+        (["--env-file", "no.env"], "aionotify: --env-file: 'no.env' is not a file\n"),
+    ],
+)
+def test_a_flag_that_makes_no_sense(arguments: Sequence[str], line: str, tmp_path: Path) -> None:
+    assert run(*arguments, folder=tmp_path) == (2, "", line)
+
+
+def test_a_variable_that_makes_no_sense(tmp_path: Path) -> None:
+    line = (
+        "aionotify: AIONOTIFY_RECENT_LIMIT: '0' is not accepted; accepted is a whole number from "
+        "1 to 1000\n"
+    )
+    environment = {"AIONOTIFY_RECENT_LIMIT": "0"}
+    assert run(folder=tmp_path, environment=environment) == (2, "", line)
+    (tmp_path / ".env").write_text("AIONOTIFY_RECENT_LIMIT=0\n", encoding="utf-8")
+    assert run(folder=tmp_path) == (2, "", line)
+
+
+def test_an_unknown_flag(tmp_path: Path) -> None:
+    status, printed, complaint = run("--prot", "1", folder=tmp_path)
+    assert (status, printed) == (2, "")
+    assert "unrecognized arguments: --prot" in complaint
+
+
+def test_flags_become_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """And what is not given is left to the environment and the file."""
+    run_with: list[Settings] = []
+
+    def keep(settings: Settings) -> int:
+        run_with.append(settings)
+        return 0
+
+    monkeypatch.setattr(aionotify.__main__, "_run", keep)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AIONOTIFY_PORT", "1")
+    monkeypatch.setenv("AIONOTIFY_HEARTBEAT", "2")
+    file = tmp_path / "file.env"
+    file.write_text("AIONOTIFY_HEARTBEAT=3\nAIONOTIFY_STALL_TIMEOUT=4\n", encoding="utf-8")
+    arguments = ["--host", "a.example", "--port", "5", "--log-level", "ERROR", "--env-file"]
+    assert aionotify.__main__.main([*arguments, str(file)]) == 0
+    assert run_with == [
+        Settings(host="a.example", port=5, log_level="error", heartbeat=2, stall_timeout=4)
+    ]
+
+
+def lines(server: ServerProcess) -> list[str]:
+    """What it has printed, without the times."""
+    return [line.partition(",")[2][4:] for line in server.output().splitlines()]
+
+
+async def test_the_start_and_the_end_print_one_line_each() -> None:
+    environment = nowhere()
+    async with running_server(environment) as server:
+        assert lines(server) == [
+            f"WARNING aionotify.cache: no memcached answers ({environment['MEMCACHED_HOST']}: "
+            "connection refused): recents are kept in memory, and memcached is probed again in "
+            "the background",
+            f"INFO    aionotify.server: listening on http://127.0.0.1:{server.port} and "
+            f"ws://127.0.0.1:{server.port}/ws",
+        ]
+        assert await server.stop(signal.SIGTERM) == 0
+        assert lines(server)[2:] == [
+            "INFO    aionotify.server: stopping: clients are being closed",
+            "INFO    aionotify.server: stopped",
+        ]
+
+
+@pytest.mark.parametrize(
+    ("level", "printed"), [("info", ["WARNING", "ERROR"]), ("error", ["ERROR"])]
+)
+def test_the_level_of_the_log(level: str, printed: list[str], tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        environment = {**nowhere(), "AIONOTIFY_PROT": "1", "AIONOTIFY_HOST": "127.0.0.1"}
+        status, _, logged = run(
+            *("--log-level", level, "--port", port), folder=tmp_path, environment=environment
+        )
+        assert status == 2
+        assert [line.split()[2] for line in logged.splitlines()] == printed
+
+
+async def test_a_misspelt_variable_is_hinted_at() -> None:
+    async with running_server({**nowhere(), "AIONOTIFY_RECENT_LIMT": "7"}) as server:
+        assert lines(server)[0] == (
+            "WARNING aionotify: AIONOTIFY_RECENT_LIMT is no setting and does nothing; did you "
+            "mean AIONOTIFY_RECENT_LIMIT?"
+        )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda each: each.name)
+async def test_a_signal_closes_the_clients_with_1012_and_the_status_is_0(
+    number: signal.Signals,
+) -> None:
+    async with running_server(nowhere()) as server:
+        urls = [server.ws_url, f"{server.ws_url}?client=admin"] * 5
+        clients = await asyncio.gather(*(connect(url) for url in urls))
+        assert await server.stop(number) == 0
+        for client in clients:
+            await client.wait_closed()
+            assert client.close_code == 1012
+        assert "Traceback" not in server.output()
+
+
+async def test_signals_one_after_another_are_no_harm() -> None:
+    async with running_server(nowhere()) as server, connect(server.ws_url):
+        server.process.send_signal(signal.SIGINT)
+        server.process.send_signal(signal.SIGTERM)
+        assert await server.stop(signal.SIGINT) == 0
+        assert "Traceback" not in server.output()
+
+
+async def test_a_signal_during_the_start_ends_it(tmp_path: Path) -> None:
+    """While a memcached that never answers is being probed."""
+    log = tmp_path / "log"
+    with socket.create_server(("127.0.0.1", 0)) as silent, log.open("wb") as printed:
+        port = silent.getsockname()[1]
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", STARTING, "--port", "0"),
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "MEMCACHED_HOST": f"127.0.0.1:{port}"},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=printed,
+        )
+        assert process.stdout is not None
+        assert await process.stdout.readline() == b"probing\n"
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(process.wait(), 8) == 0
+    assert "Traceback" not in log.read_text(encoding="utf-8")
+
+
+STARTING = """
+import sys
+from aionotify.__main__ import main
+from aionotify.cache.memcached import Memcached
+
+connect = Memcached.connect
+
+async def announced(address):
+    print("probing", flush=True)
+    return await connect(address)
+
+Memcached.connect = announced
+sys.exit(main(sys.argv[1:]))
+"""
