@@ -85,7 +85,7 @@ class Log:
         self._entries.append(notification)
         self._sizes.append(size)
         self._bytes += size
-        self._last_id = notification.id
+        self._last_id = max(self._last_id, notification.id)
 
     def _evict(self) -> None:
         count = max(0, len(self._entries) - self._limit)
