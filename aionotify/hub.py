@@ -56,11 +56,12 @@ class Hub:
         return not self._closing and self.connected < self._max_connections
 
     def subscribers(self) -> Iterator[WebSocketSubscriber]:
-        """Everybody who is connected, as of now."""
+        """Everybody who is connected, as of now; but nobody who has left before its turn comes."""
         for topic in list(self._topics.values()):
             for subscriber in list(topic.subscribers):
-                assert isinstance(subscriber, WebSocketSubscriber)
-                yield subscriber
+                if subscriber in topic.subscribers:
+                    assert isinstance(subscriber, WebSocketSubscriber)
+                    yield subscriber
 
     async def heartbeat(self, interval: float) -> None:
         """Ping everybody every `interval` seconds, and cut off who was silent for two; for ever."""

@@ -245,7 +245,7 @@ def test_an_error_of_ours_is_reported_and_does_not_end_the_fan_out() -> None:
 class Interleavings(RuleBasedStateMachine):
     """Invariants 1, 2, 6 and 7 over publish, join, leave, lag, drain and turns, in any order."""
 
-    @initialize(limit=st.integers(2, 8), max_bytes=st.integers(1000, 300_000))
+    @initialize(limit=st.integers(2, 8), max_bytes=st.sampled_from([1000, 100_000, 1 << 20]))
     def start(self, limit: int, max_bytes: int) -> None:
         self.context = hand_turned()
         self.loop = self.context.__enter__()
@@ -267,7 +267,7 @@ class Interleavings(RuleBasedStateMachine):
         self.expected[client] = self.room.published
         self.got[client] = b""
 
-    @rule(size=st.sampled_from([0, 0, 0, 10, 40_000, 70_000]))
+    @rule(size=st.sampled_from([0, 10, 40_000, 70_000]))
     def publish(self, size: int) -> None:
         self.room.publish(size)
 
@@ -309,7 +309,7 @@ class Interleavings(RuleBasedStateMachine):
             found = numbers(self.got[client])
             first = self.expected[client]
             assert found == list(range(first, first + len(found)))
-            assert client.largest <= MAX_BATCH + 8 * 30 + 70_000
+            assert client.largest <= 70_000 + 300
 
     def teardown(self) -> None:
         if hasattr(self, "loop"):
