@@ -37,18 +37,24 @@ class Fanout:
             asyncio.get_running_loop().call_soon(self._run)
 
     def _run(self) -> None:
-        """One slice; the topics take turns."""
+        """One slice; the topics take turns. An error in it does not end the fan-out."""
         deadline = time.monotonic() + SLICE
-        while self._active:
-            topic = next(iter(self._active))
-            del self._active[topic]
-            if not self._sweep(topic, deadline):
-                self._active[topic] = None
-            if time.monotonic() > deadline:
-                break
-        self._scheduled = bool(self._active)
-        if self._scheduled:
-            asyncio.get_running_loop().call_soon(self._run)
+        try:
+            while self._active:
+                topic = next(iter(self._active))
+                del self._active[topic]
+                done = False
+                try:
+                    done = self._sweep(topic, deadline)
+                finally:
+                    if not done:
+                        self._active[topic] = None
+                if time.monotonic() > deadline:
+                    break
+        finally:
+            self._scheduled = bool(self._active)
+            if self._scheduled:
+                asyncio.get_running_loop().call_soon(self._run)
 
     def _sweep(self, topic: Topic, deadline: float) -> bool:
         """Visit who is behind until `deadline`; answer whether nobody is left."""
@@ -74,7 +80,10 @@ class Fanout:
                     cursor = subscriber.cursor
                     encoding = subscriber.encoding = subscriber.encoding.at(cursor)
                     batch, end = batches.get(encoding, cursor)
-                subscriber.write(batch, end)
+                try:
+                    subscriber.write(batch, end)
+                except (OSError, RuntimeError) as error:  # of a transport in no state to write
+                    subscriber.cut_off(f"its connection is broken: {error}")
                 if end < head and subscriber.ready:
                     behind.append(subscriber)
             if time.monotonic() > deadline:

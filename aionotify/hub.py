@@ -97,9 +97,11 @@ class Hub:
             self._topics.pop(topic.name, None)
 
     def subscribers(self) -> Iterator[Subscriber]:
-        """Everybody who is connected, as of now."""
+        """Everybody who is connected, as of now; but nobody who has left before its turn comes."""
         for topic in list(self._topics.values()):
-            yield from list(topic.subscribers)
+            for subscriber in list(topic.subscribers):
+                if subscriber in topic.subscribers:
+                    yield subscriber
 
     async def heartbeat(self, interval: float) -> None:
         """A pulse to everybody every `interval` seconds, for ever."""

@@ -165,7 +165,7 @@ class WebSocketSubscriber(Subscriber):
         """
         self.close(error.code, str(error))
         self._reader = None
-        if self.transport.can_write_eof():
+        if not self.transport.is_closing() and self.transport.can_write_eof():
             self.transport.write_eof()
 
     async def _work(self, inbox: "deque[str]") -> None:

@@ -238,7 +238,7 @@ async def running_server(
     }
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder, "log")
-        with log.open("wb") as output:
+        with log.open("wb") as output:  # noqa: ASYNC230  # a new local file, opened once
             process = await asyncio.create_subprocess_exec(
                 python,
                 "-m",

@@ -1,0 +1,77 @@
+"""How many connections the operating system leaves room for."""
+
+import subprocess
+import sys
+
+import pytest
+
+import aionotify.limits
+from aionotify.limits import connections_allowed, raise_file_limit
+
+
+class FakeResource:
+    """The `resource` module of a system with these limits."""
+
+    RLIMIT_NOFILE = 7
+    RLIM_INFINITY = -1
+
+    def __init__(self, soft: int, hard: int, error: Exception | None = None) -> None:
+        self.limits = (soft, hard)
+        self._error = error
+
+    def getrlimit(self, which: int) -> tuple[int, int]:
+        assert which == self.RLIMIT_NOFILE
+        return self.limits
+
+    def setrlimit(self, which: int, limits: tuple[int, int]) -> None:
+        assert which == self.RLIMIT_NOFILE
+        if self._error is not None:
+            raise self._error
+        self.limits = limits
+
+
+def use(monkeypatch: pytest.MonkeyPatch, resource: FakeResource | None) -> None:
+    """Let the module find `resource`."""
+    monkeypatch.setattr(aionotify.limits, "resource", resource)
+
+
+def test_the_soft_limit_is_raised_to_the_hard_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    resource = FakeResource(1024, 524288)
+    use(monkeypatch, resource)
+    raise_file_limit()
+    assert resource.limits == (524288, 524288)
+
+
+@pytest.mark.parametrize("error", [ValueError("not so many"), OSError("not allowed")])
+def test_a_system_that_refuses_is_left_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    resource = FakeResource(256, -1, error)
+    use(monkeypatch, resource)
+    raise_file_limit()
+    assert resource.limits == (256, -1)
+
+
+@pytest.mark.parametrize(("soft", "allowed"), [(1024, 924), (101, 1), (50, 1), (-1, 1_000_000)])
+def test_some_files_are_kept_for_what_is_no_subscriber(
+    monkeypatch: pytest.MonkeyPatch, soft: int, allowed: int
+) -> None:
+    use(monkeypatch, FakeResource(soft, -1))
+    assert connections_allowed() == allowed
+
+
+def test_where_there_is_no_such_limit_nothing_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, None)
+    raise_file_limit()
+    assert connections_allowed() == 1_000_000
+
+
+def test_the_module_is_imported_where_resource_does_not_exist() -> None:
+    program = (
+        "import sys; sys.modules['resource'] = None; import aionotify.limits as limits;"
+        "limits.raise_file_limit(); print(limits.connections_allowed())"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert result.stdout == "1000000\n"
