@@ -66,7 +66,7 @@ class Fanout:
             if not behind:
                 if topic.swept == head:
                     return True
-                topic.swept = head
+                topic.swept, topic.volume = head, topic.log.volume
                 behind.extend(topic.subscribers)
             for _ in range(min(VISITS, len(behind))):
                 subscriber = behind.popleft()

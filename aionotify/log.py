@@ -22,7 +22,7 @@ class Log:
 
     __slots__ = (
         *("_bytes", "_entries", "_last_id", "_limit", "_max_bytes", "_sizes", "_topic"),
-        *("first", "floor"),
+        *("first", "floor", "volume"),
     )
 
     def __init__(
@@ -30,6 +30,8 @@ class Log:
     ) -> None:
         self.first = 0
         self.floor = floor
+        self.volume = 0
+        """How many bytes of messages were ever appended."""
         self._topic = topic
         self._limit = limit
         self._max_bytes = max_bytes
@@ -46,6 +48,16 @@ class Log:
     def head(self) -> int:
         """The position that the next notification will get."""
         return self.first + len(self._entries)
+
+    def crowded(self, position: int, volume: int) -> bool:
+        """Whether what came since then is half of what can be retained.
+
+        Who publishes on, without waiting for those who stand there, may take it away from them.
+        """
+        return (
+            self.head - position >= max(1, self._limit // 2)
+            or self.volume - volume >= self._max_bytes // 2
+        )
 
     def append(self, message: str, now: float, after: int = 0) -> Notification:
         """Retain `message` as a new notification, published at `now` (seconds since the epoch).
@@ -112,6 +124,7 @@ class Log:
         self._entries.append(notification)
         self._sizes.append(size)
         self._bytes += size
+        self.volume += size
         self._last_id = max(self._last_id, notification.id)
 
     def _evict(self) -> None:

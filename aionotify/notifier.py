@@ -1,5 +1,6 @@
 """The three things that an endpoint can ask: publish, recent, subscribe."""
 
+import asyncio
 import sys
 import time
 
@@ -43,8 +44,12 @@ class Notifier:
                 f"The message has {size} bytes; {self._max_message_bytes} are accepted."
             )
         await self._cache.open(name)
+        # The fan-out is at work, and done in a few turns: an event would be set as often.
+        while self._topic(name).crowded:  # noqa: ASYNC110
+            await asyncio.sleep(0)
         after = max((each.id for each in self._cache.recents(name)), default=0)
-        notification = self._hub.publish(self._topic(name), message, after)
+        topic = self._topic(name)
+        notification = self._hub.publish(topic, message, after)
         self._cache.add(name, notification)
         if stored:
             await self._cache.stored(name)

@@ -26,10 +26,10 @@ class Topic:
 
     `subscribers` is a dict for its order of joining: a set iterates in hash order, which misses
     the processor's caches. `behind` are those that the fan-out has yet to visit, `swept` the
-    position up to which everybody has been put there.
+    position up to which everybody has been put there, and `volume` the bytes up to that.
     """
 
-    __slots__ = ("_owner", "behind", "log", "name", "subscribers", "swept")
+    __slots__ = ("_owner", "behind", "log", "name", "subscribers", "swept", "volume")
 
     def __init__(self, name: str, log: Log, owner: Owner) -> None:
         self.name = name
@@ -37,6 +37,7 @@ class Topic:
         self.subscribers: dict[Subscriber, None] = {}
         self.behind: deque[Subscriber] = deque()
         self.swept = log.head
+        self.volume = log.volume
         self._owner = owner
 
     def join(self, subscriber: Subscriber) -> None:
@@ -75,6 +76,11 @@ class Topic:
             batch = self.log.between(subscriber.cursor, MAX_BATCH, encoding.until)
             end = subscriber.cursor + len(batch)
             subscriber.write(encoding.notifications(batch), end)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether the fan-out is so far behind that it should be waited for."""
+        return self.log.crowded(self.swept, self.volume)
 
     def left(self, subscriber: Subscriber) -> None:
         """`subscriber` is to be sent nothing more. May come twice."""

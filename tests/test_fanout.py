@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 import aionotify.fanout
-from aionotify.fanout import MAX_BATCH, VISITS, Fanout
+from aionotify.fanout import VISITS, Fanout
 from aionotify.log import Log
 from aionotify.notification import Notification
+from aionotify.subscriber import Subscriber
 from aionotify.topic import Topic
 from aionotify.websocket import WebSocketSubscriber
-from aionotify.wire import TEXT
+from aionotify.wire import MAX_BATCH, TEXT, TextFrames
 from tests.fake_loop import FakeTransport, HandLoop, hand_turned
 
 NOW = 1_763_884_800.0
@@ -33,12 +34,21 @@ class Room:
 
     def __init__(self, limit: int = 1000, max_bytes: int = 16 << 20) -> None:
         self.fanout = Fanout()
-        self.topic = Topic("main", Log(limit, max_bytes), self.fanout.wake)
+        self.topic = Topic("main", Log(limit, max_bytes), self)
         self.published = 0
+
+    def wake(self, topic: Topic) -> None:
+        self.fanout.wake(topic)
+
+    def joined(self, topic: Topic, subscriber: Subscriber) -> None:
+        """Nobody counts."""
+
+    def left(self, topic: Topic, subscriber: Subscriber) -> None:
+        """Nobody counts."""
 
     def join(self, room: float = float("inf")) -> FakeTransport:
         subscriber = WebSocketSubscriber(
-            self.topic, TEXT, 30, admin=False, limit=100, receive=unheard
+            TEXT, 30, admin=False, topic="main", limit=100, receive=unheard
         )
         transport = FakeTransport(subscriber, room)
         self.topic.join(subscriber)
@@ -59,14 +69,11 @@ def numbers(data: bytes) -> list[int]:
     return [int(number) for number in MESSAGE.findall(data)]
 
 
-class CountingEncoding:
+class CountingEncoding(TextFrames):
     """Text frames, and a list of what was encoded."""
 
     def __init__(self) -> None:
         self.calls: list[int] = []
-
-    def recents(self, notifications: Sequence[Notification]) -> bytes:
-        return TEXT.recents(notifications)
 
     def notifications(self, notifications: Sequence[Notification]) -> bytes:
         self.calls.append(len(notifications))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 import aionotify.hub
+from aionotify.errors import Unavailable
 from aionotify.hub import Hub
 from aionotify.topic import Topic
 from aionotify.websocket import WebSocketSubscriber
@@ -43,9 +44,25 @@ async def unheard(subscriber: WebSocketSubscriber, text: str) -> None:
     """Nobody says anything here."""
 
 
+def topic(hub: Hub, name: str) -> Topic:
+    """The topic of that name, begun at nothing if it is not there."""
+    return hub.find(name) or hub.open(name, 0, ())
+
+
+def is_open(hub: Hub) -> bool:
+    """Whether one more may join."""
+    try:
+        hub.check_room()
+    except Unavailable:
+        return False
+    return True
+
+
 def join(topic: Topic, room: float = float("inf")) -> FakeTransport:
     """One more client, in `topic`."""
-    subscriber = WebSocketSubscriber(topic, TEXT, 30, admin=False, limit=100, receive=unheard)
+    subscriber = WebSocketSubscriber(
+        TEXT, 30, admin=False, topic=topic.name, limit=100, receive=unheard
+    )
     transport = FakeTransport(subscriber, room)
     topic.join(subscriber)
     return transport
@@ -66,14 +83,14 @@ def made(max_connections: int = 10_000) -> Hub:
 
 def test_a_topic_is_made_once() -> None:
     hub = made()
-    assert hub.topic("main") is hub.topic("main")
-    assert hub.topic("main") is not hub.topic("other")
+    assert topic(hub, "main") is topic(hub, "main")
+    assert topic(hub, "main") is not topic(hub, "other")
 
 
 def test_what_is_published_reaches_the_topic_alone(loop: HandLoop) -> None:
     hub = made()
-    here, there = join(hub.topic("main")), join(hub.topic("other"))
-    hub.publish(hub.topic("main"), "Hello", 0)
+    here, there = join(topic(hub, "main")), join(topic(hub, "other"))
+    hub.publish(topic(hub, "main"), "Hello", 0)
     loop.settle()
     assert here.take() == b"\x81\x14[Notification] Hello"
     assert there.take() == b""
@@ -81,29 +98,29 @@ def test_what_is_published_reaches_the_topic_alone(loop: HandLoop) -> None:
 
 def test_an_id_is_above_what_others_have_stored(loop: HandLoop) -> None:
     hub = made()
-    assert hub.publish(hub.topic("main"), "Hello", 1 << 52).id == (1 << 52) + 1
+    assert hub.publish(topic(hub, "main"), "Hello", 1 << 52).id == (1 << 52) + 1
 
 
 def test_what_is_older_than_its_time_is_dropped_when_something_is_published(
     loop: HandLoop,
 ) -> None:
     hub = made()
-    topic = hub.topic("main")
-    hub.publish(topic, "old", 0)
+    hub.publish(topic(hub, "main"), "old", 0)
     loop.advance(TTL + 1)
-    hub.publish(topic, "new", 0)
-    assert (topic.log.first, topic.log.head) == (1, 2)
+    hub.publish(topic(hub, "main"), "new", 0)
+    log = topic(hub, "main").log
+    assert (log.first, log.head) == (1, 2)
 
 
 def test_connections_are_counted_over_all_topics_and_limited(loop: HandLoop) -> None:
     hub = made(max_connections=2)
-    first = join(hub.topic("main"))
-    assert (hub.connected, hub.open) == (1, True)
-    join(hub.topic("other"))
-    assert (hub.connected, hub.open) == (2, False)
+    first = join(topic(hub, "main"))
+    assert (hub.connected, is_open(hub)) == (1, True)
+    join(topic(hub, "other"))
+    assert (hub.connected, is_open(hub)) == (2, False)
     first.lose()
     loop.settle()
-    assert (hub.connected, hub.open) == (1, True)
+    assert (hub.connected, is_open(hub)) == (1, True)
 
 
 # ---------------------------------------------------------------------------------- heartbeat
@@ -122,7 +139,7 @@ def beating(loop: HandLoop) -> Iterator[Hub]:
 
 
 def test_one_pulse_pings_all_and_needs_no_timer_for_each(loop: HandLoop, beating: Hub) -> None:
-    clients = [join(beating.topic("main")) for _ in range(500)]
+    clients = [join(topic(beating, "main")) for _ in range(500)]
     assert loop.timers == 1
     loop.advance(10.5)
     assert [client.take() for client in clients] == [PING] * 500
@@ -130,7 +147,7 @@ def test_one_pulse_pings_all_and_needs_no_timer_for_each(loop: HandLoop, beating
 
 
 def test_a_pulse_over_many_gives_the_loop_back(loop: HandLoop, beating: Hub) -> None:
-    clients = [join(beating.topic("main")) for _ in range(450)]
+    clients = [join(topic(beating, "main")) for _ in range(450)]
     loop.now = 10.0
     pinged = []
     for _ in range(10):
@@ -144,7 +161,7 @@ def test_a_pulse_over_many_gives_the_loop_back(loop: HandLoop, beating: Hub) -> 
 def test_who_answers_stays_and_who_is_silent_for_two_is_cut_off(
     loop: HandLoop, beating: Hub
 ) -> None:
-    alive, dead = join(beating.topic("main")), join(beating.topic("main"))
+    alive, dead = join(topic(beating, "main")), join(topic(beating, "main"))
     for _ in range(2):
         loop.advance(10)
         hear(alive)
@@ -164,7 +181,7 @@ def test_who_answers_stays_and_who_is_silent_for_two_is_cut_off(
 def test_a_vanished_peer_whose_kernel_takes_no_byte_disappears_as_well(
     loop: HandLoop, beating: Hub
 ) -> None:
-    join(beating.topic("main"), room=0)
+    join(topic(beating, "main"), room=0)
     loop.advance(100)
     assert beating.connected == 0
 
@@ -172,8 +189,7 @@ def test_a_vanished_peer_whose_kernel_takes_no_byte_disappears_as_well(
 def test_those_who_leave_are_neither_pinged_nor_cut_off(
     loop: HandLoop, beating: Hub, caplog: pytest.LogCaptureFixture
 ) -> None:
-    topic = beating.topic("main")
-    clients = [join(topic) for _ in range(250)]
+    clients = [join(topic(beating, "main")) for _ in range(250)]
     loop.advance(21)
     late, gone = clients[-1], clients[-2]
     loop.now = 30.0
@@ -201,9 +217,9 @@ def ended(loop: HandLoop, hub: Hub, grace: float) -> asyncio.Task[None]:
 
 def test_everybody_is_told_to_come_back_and_nobody_may_join(loop: HandLoop) -> None:
     hub = made()
-    clients = [join(hub.topic("main")) for _ in range(3)]
+    clients = [join(topic(hub, "main")) for _ in range(3)]
     task = ended(loop, hub, 5)
-    assert not hub.open
+    assert not is_open(hub)
     loop.advance(1)
     for client in clients:
         assert client.take()[2:4] == b"\x03\xf4"
@@ -215,7 +231,7 @@ def test_everybody_is_told_to_come_back_and_nobody_may_join(loop: HandLoop) -> N
 
 def test_many_are_closed_one_after_another_over_half_the_grace_at_most(loop: HandLoop) -> None:
     hub = made()
-    clients = [join(hub.topic("main")) for _ in range(5000)]
+    clients = [join(topic(hub, "main")) for _ in range(5000)]
     ended(loop, hub, 5)
     loop.advance(1.25)
     told = sum(client.writes for client in clients)
@@ -226,7 +242,7 @@ def test_many_are_closed_one_after_another_over_half_the_grace_at_most(loop: Han
 
 def test_who_does_not_answer_is_cut_off_after_the_grace(loop: HandLoop) -> None:
     hub = made()
-    silent, stalled = join(hub.topic("main")), join(hub.topic("main"), room=0)
+    silent, stalled = join(topic(hub, "main")), join(topic(hub, "main"), room=0)
     stalled.protocol.write(b"x", 0)
     task = ended(loop, hub, 2)
     loop.advance(1.9)
@@ -246,7 +262,7 @@ def test_nobody_to_close_takes_no_time(loop: HandLoop) -> None:
 
 def test_who_leaves_while_others_are_closed_is_not_written_to(loop: HandLoop) -> None:
     hub = made()
-    clients = [join(hub.topic("main")) for _ in range(100)]
+    clients = [join(topic(hub, "main")) for _ in range(100)]
     task = ended(loop, hub, 5)
     clients[-1].lose()
     loop.advance(1)

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import aionotify.fanout
 from aionotify.cache import Cache
-from aionotify.errors import EmptyMessage, MessageTooBig, TooManyConnections
+from aionotify.errors import EmptyMessage, MessageTooBig, Unavailable
 from aionotify.hub import Hub
 from aionotify.notification import Notification
 from aionotify.notifier import Notifier
@@ -48,10 +49,10 @@ class Parts:
 
     def join(self, head: bytes = b"") -> Transport:
         """Somebody new; what they are sent."""
-        topic = self.notifier.topic()
-        subscriber, transport = Subscriber(topic, TEXT, 30), Transport()
+        self.hub.check_room()
+        subscriber, transport = Subscriber(TEXT, 30), Transport()
         subscriber.connection_made(transport)
-        self.notifier.join(topic, subscriber, head)
+        self.notifier.join("main", subscriber, head)
         return transport
 
 
@@ -149,13 +150,32 @@ async def test_there_is_no_seam_between_what_was_and_what_comes(parts: Parts) ->
 async def test_no_more_may_join_than_are_allowed() -> None:
     parts = Parts(Cache([], 5, 3600), clients=2)
     transports = [parts.join(), parts.join()]
-    with pytest.raises(TooManyConnections, match=r"^Too many clients are connected"):
+    with pytest.raises(Unavailable, match=r"^Too many clients are connected"):
         parts.join()
-    first = next(iter(parts.hub.topic("main").subscribers))
+    first = next(parts.hub.subscribers())
     assert first.transport is transports[0]
     first.connection_lost(None)
     parts.join()
     assert parts.hub.connected == 2
+
+
+async def test_many_busy_publishers_do_not_overtake_those_who_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They wait for the fan-out before what it has yet to deliver is pushed out of the log."""
+    monkeypatch.setattr(aionotify.fanout, "SLICE", -1)
+    parts = Parts(Cache([], 5, 3600), clients=500)
+    parts.hub = Hub(20, 3600, 500)
+    parts.notifier = Notifier(parts.hub, parts.cache, 20)
+    transports = [parts.join() for _ in range(500)]
+
+    async def publish(who: int) -> None:
+        for number in range(10):
+            await parts.notifier.publish(f"{who}.{number}.")
+
+    await asyncio.gather(*map(publish, range(50)))
+    await eventually(lambda: all(each.written.count(b"[Notif") == 500 for each in transports))
+    assert parts.hub.connected == 500
 
 
 async def test_a_new_process_goes_on_where_the_last_one_ended(
@@ -171,7 +191,7 @@ async def test_a_new_process_goes_on_where_the_last_one_ended(
 async def test_ids_go_on_above_those_of_a_clock_that_was_ahead(parts: Parts) -> None:
     ahead = Notification(int((time.time() + 3600) * 1_000_000), int(time.time() * 1000), "ahead")
     parts.cache.add("main", ahead)
-    assert (await parts.notifier.publish("next")).id == ahead.id + 1
+    assert ahead.id < (await parts.notifier.publish("next")).id <= ahead.id + 2
 
 
 async def test_what_another_process_published_is_among_the_recents(

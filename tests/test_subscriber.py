@@ -20,7 +20,8 @@ def loop() -> Iterator[HandLoop]:
 def connected(room: float = float("inf")) -> tuple[Subscriber, FakeTransport, Audience]:
     """A subscriber, its connection, and those it is among."""
     audience = Audience()
-    subscriber = Subscriber(audience, TEXT, STALL)
+    subscriber = Subscriber(TEXT, STALL)
+    subscriber.audience = audience
     return subscriber, FakeTransport(subscriber, room), audience
 
 

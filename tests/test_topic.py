@@ -8,25 +8,42 @@ from aionotify.wire import TEXT
 NOW = 1_763_884_800.0
 
 
-def made() -> tuple[Topic, list[Topic]]:
-    """A topic with one notification, and a list of its wakings."""
-    woken: list[Topic] = []
+class Owner:
+    """Keeps a list of what it hears."""
+
+    def __init__(self) -> None:
+        self.woken: list[Topic] = []
+        self.here: list[Subscriber] = []
+
+    def wake(self, topic: Topic) -> None:
+        self.woken.append(topic)
+
+    def joined(self, topic: Topic, subscriber: Subscriber) -> None:
+        self.here.append(subscriber)
+
+    def left(self, topic: Topic, subscriber: Subscriber) -> None:
+        self.here.remove(subscriber)
+
+
+def made() -> tuple[Topic, Owner]:
+    """A topic with one notification, and its owner."""
+    owner = Owner()
     log = Log(10)
     log.append("before", NOW)
-    return Topic("main", log, woken.append), woken
+    return Topic("main", log, owner), owner
 
 
 def member(topic: Topic) -> Subscriber:
     """Somebody who has joined."""
-    subscriber = Subscriber(topic, TEXT, 30)
+    subscriber = Subscriber(TEXT, 30)
     topic.join(subscriber)
     return subscriber
 
 
 def test_who_joins_stands_at_the_head() -> None:
-    topic, woken = made()
+    topic, owner = made()
     assert member(topic).cursor == 1
-    assert woken == []
+    assert owner.woken == []
 
 
 def test_joining_keeps_its_order() -> None:
@@ -36,18 +53,18 @@ def test_joining_keeps_its_order() -> None:
 
 
 def test_who_lagged_is_visited_again_only_if_something_is_there_for_it() -> None:
-    topic, woken = made()
+    topic, owner = made()
     subscriber = member(topic)
     topic.resumed(subscriber)
-    assert (list(topic.behind), woken) == ([], [])
+    assert (list(topic.behind), owner.woken) == ([], [])
     topic.log.append("new", NOW)
     topic.resumed(subscriber)
-    assert (list(topic.behind), woken) == ([subscriber], [topic])
+    assert (list(topic.behind), owner.woken) == ([subscriber], [topic])
 
 
 def test_leaving_may_come_twice() -> None:
-    topic, _ = made()
+    topic, owner = made()
     subscriber, other = member(topic), member(topic)
     topic.left(subscriber)
     topic.left(subscriber)
-    assert list(topic.subscribers) == [other]
+    assert list(topic.subscribers) == owner.here == [other]

@@ -24,6 +24,9 @@ class Audience:
     def resumed(self, subscriber: Subscriber) -> None:
         self.back.append(subscriber)
 
+    def catch_up(self, subscriber: Subscriber) -> None:
+        """Nothing was published."""
+
     def left(self, subscriber: Subscriber) -> None:
         self.gone.append(subscriber)
 
@@ -37,8 +40,9 @@ class Client:
         self.answer = ""
         self.error: Exception | None = None
         self.subscriber = WebSocketSubscriber(
-            self.audience, TEXT, STALL, admin=False, limit=limit, receive=self.receive
+            TEXT, STALL, admin=False, topic="main", limit=limit, receive=self.receive
         )
+        self.subscriber.audience = self.audience
         self.transport = FakeTransport(self.subscriber, room)
 
     async def receive(self, subscriber: WebSocketSubscriber, text: str) -> None:
@@ -131,7 +135,7 @@ def test_a_second_close_and_words_after_it_are_not_sent(loop: HandLoop) -> None:
     client.transport.take()
     client.subscriber.close(1013)
     client.subscriber.answer("too late")
-    client.subscriber.ping()
+    client.subscriber.pulse(25)
     client.say(masked(0x89, b"x") + masked(0x81, b"unheard"))
     loop.settle()
     assert client.transport.take() == b""
@@ -206,7 +210,7 @@ def test_a_ping_is_answered_with_its_own_payload(loop: HandLoop) -> None:
 
 def test_our_ping_is_empty_and_any_sign_of_life_counts(loop: HandLoop) -> None:
     client = Client()
-    client.subscriber.ping()
+    client.subscriber.pulse(25)
     assert client.transport.take() == b"\x89\x00"
     assert client.subscriber.silent == 1
     client.say(b"\x8a")
@@ -216,7 +220,7 @@ def test_our_ping_is_empty_and_any_sign_of_life_counts(loop: HandLoop) -> None:
 def test_a_lagging_client_is_not_pinged(loop: HandLoop) -> None:
     client = Client(room=0)
     client.subscriber.write(b"x", 1)
-    client.subscriber.ping()
+    client.subscriber.pulse(25)
     assert client.subscriber.silent == 0
     client.transport.accept()
     assert client.transport.take() == b"x"
@@ -304,5 +308,5 @@ def test_an_error_of_ours_ends_that_client(loop: HandLoop) -> None:
 
 def test_text_cannot_tell_of_a_gap_so_the_client_is_closed_with_1013(loop: HandLoop) -> None:
     client = Client()
-    client.subscriber.overtaken()
+    client.subscriber.overtaken(5)
     assert close_status(client.transport.take()) == 1013
