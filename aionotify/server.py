@@ -8,7 +8,9 @@ import socket
 from collections.abc import Iterator
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
+from aionotify.access import is_loopback
 from aionotify.app import create_app
 from aionotify.limits import raise_file_limit
 from aionotify.settings import Address, Settings
@@ -27,6 +29,7 @@ async def serve(settings: Settings) -> int:
     raise_file_limit()
     stop = asyncio.Event()
     _stop_on_signals(stop)
+    logging.getLogger("aiohttp.server").addFilter(_without_what_strangers_send)
     try:
         sockets = _listen(settings.host, settings.port)
     except OSError as error:
@@ -48,6 +51,7 @@ async def serve(settings: Settings) -> int:
         for each in sockets:
             await web.SockSite(runner, each, backlog=BACKLOG).start()
         _announce(settings.host, sockets)
+        _warn(settings, sockets)
         await stop.wait()
         log.info("stopping: clients are being closed")
     finally:
@@ -102,6 +106,28 @@ def _announce(host: str, sockets: list[socket.socket]) -> None:
         everywhere = " (on every address of this machine)" if name in ("0.0.0.0", "::") else ""
         address = Address(shown, port)
         log.info("listening on http://%s and ws://%s/ws%s", address, address, everywhere)
+
+
+def _without_what_strangers_send(record: logging.LogRecord) -> bool:
+    """A request that is no HTTP is answered with 400, and is no error of this server.
+
+    aiohttp logs a traceback with what was sent, which fills the log, and may hold a token.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    if not isinstance(error, HttpProcessingError):
+        return True
+    log.debug("a request that is no HTTP was refused (%s)", type(error).__name__)
+    return False
+
+
+def _warn(settings: Settings, sockets: list[socket.socket]) -> None:
+    """What a laptop may do without is missed beyond it."""
+    beyond = any(not is_loopback(str(each.getsockname()[0])) for each in sockets)
+    if beyond and not settings.admin_tokens:
+        log.warning(
+            "whoever reaches this server may send: set AIONOTIFY_ADMIN_TOKEN to 16 characters or "
+            "more that only senders know"
+        )
 
 
 def _stop_on_signals(stop: asyncio.Event) -> None:
