@@ -5,10 +5,12 @@ import errno
 import logging
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
+from yarl import URL
 
 from aionotify.access import is_loopback
 from aionotify.app import create_app
@@ -52,6 +54,8 @@ async def serve(settings: Settings) -> int:
         shutdown_timeout=1.0,
     )
     await runner.setup()
+    assert runner.server is not None
+    runner.server.request_factory = _with_target(runner.server.request_factory)
     try:
         for each in sockets:
             await web.SockSite(runner, each, backlog=BACKLOG).start()
@@ -128,6 +132,20 @@ def _without_what_strangers_send(record: logging.LogRecord) -> bool:
 
 
 _STRANGERS = (HttpProcessingError, web.RequestPayloadError, ConnectionError)
+
+
+def _with_target(make: Callable[..., web.BaseRequest]) -> Callable[..., web.BaseRequest]:
+    """Requests from `make`, even where there is nothing behind `CONNECT`.
+
+    aiohttp trips over that, and leaves the connection without anybody who answers or closes it.
+    """
+
+    def request(message: Any, *arguments: Any) -> web.BaseRequest:
+        if message.url is None:
+            message = message._replace(url=URL("/"))
+        return make(message, *arguments)
+
+    return request
 
 
 def _warn(settings: Settings, sockets: list[socket.socket]) -> None:

@@ -94,7 +94,7 @@ class WebSocketSubscriber(Subscriber):
 
     def answer(self, text: str) -> None:
         """Send `text` to this client alone."""
-        if not self._leaving:
+        if not self._leaving and not self.transport.is_closing():
             self.transport.write(encode_frame(Opcode.TEXT, text.encode()))
 
     def pulse(self, interval: float) -> None:
