@@ -34,11 +34,11 @@ PATIENCE = 0.2
 SLOW = 0.1
 """Seconds for which the event loop must not stand still."""
 
-GROWTH = 64 * 1024
+GROWTH = 128 * 1024
 """KiB by which the least memory of the last third may be above that of the first.
 
 Bodies that break off are kept for 10 s, so that a short run ends before they are dropped as fast as
-they come; from then on nothing may be added, however long it takes.
+they come, and what is free comes back in fits and starts. In a long run, a leak is far above it.
 """
 
 HANDSHAKE = (

@@ -4,6 +4,7 @@ import asyncio
 import json
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from aionotify.endpoints import parameters
 from aionotify.endpoints.answers import error_response
@@ -69,7 +70,7 @@ class Notifications:
                     raise MessageTooBig(
                         f"The body is longer than the {limit} bytes that are accepted."
                     )
-        except web.RequestPayloadError:
+        except HttpProcessingError:
             raise InvalidRequest("The body is not what Transfer-Encoding says.") from None
         return bytes(body)
 

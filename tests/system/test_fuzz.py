@@ -4,10 +4,15 @@ import asyncio
 import contextlib
 import gzip
 import os
+import socket
+import struct
 from collections.abc import AsyncIterator
+from unittest.mock import Mock
 
 import pytest
 
+from aionotify.websocket import WebSocketSubscriber
+from aionotify.wire import TEXT
 from tests.fuzz import CHUNKED, HANDSHAKE, check_log, files, frame, fuzz, post
 from tests.support import ROOT, ServerProcess, eventually, running_server
 
@@ -55,6 +60,20 @@ async def test_what_once_broke_something_over_http(name: str) -> None:
         await ends_well(server)
 
 
+async def test_a_chunk_without_a_size_in_the_middle_of_a_body() -> None:
+    """The parser in Python, which serves where there is none in C, tells the one who reads."""
+    environment = {"MEMCACHED_HOST": "127.0.0.1:1", "AIOHTTP_NO_EXTENSIONS": "1"}
+    async with running_server(environment) as server:
+        async with connection(server) as (reader, writer):
+            writer.write(CHUNKED + b"\r\n5\r\nHello\r\n")
+            await answers(server)
+            writer.write(b"zz\r\n")
+            answer = await asyncio.wait_for(reader.readuntil(b"}"), 5)
+            assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+            assert answer.endswith(b'{"detail":"The body is not what Transfer-Encoding says."}')
+        await ends_well(server)
+
+
 async def test_a_body_that_breaks_off() -> None:
     async with running_server({"MEMCACHED_HOST": "127.0.0.1:1"}) as server:
         before = files(server)
@@ -83,10 +102,30 @@ async def test_a_websocket_that_is_reset_while_it_is_told_what_it_did(
             async with connection(server) as (reader, writer):
                 writer.write(HANDSHAKE % b"")
                 await reader.readuntil(b"\r\n\r\n")
+                connected = writer.get_extra_info("socket")
+                connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 writer.write(data)
                 await asyncio.sleep(0)
         await answers(server)
         await ends_well(server)
+
+
+async def test_a_websocket_that_is_reset_right_before_its_end_is_told() -> None:
+    """Where the event loop shuts the socket down at once: too late, which is no error of ours."""
+    transport = Mock(spec=asyncio.Transport)
+    transport.is_closing.return_value = False
+    transport.write_eof.side_effect = OSError(107, "Transport endpoint is not connected")
+
+    async def receive(subscriber: WebSocketSubscriber, text: str) -> None:
+        raise AssertionError
+
+    subscriber = WebSocketSubscriber(
+        TEXT, 30, admin=False, topic="main", limit=100, receive=receive
+    )
+    subscriber.connection_made(transport)
+    subscriber.data_received(frame(0x83))
+    transport.write_eof.assert_called_once_with()
+    subscriber.connection_lost(None)
 
 
 @contextlib.asynccontextmanager
