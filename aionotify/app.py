@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
+from aionotify.access import Access
 from aionotify.cache import Cache
 from aionotify.endpoints.answers import errors_as_json
 from aionotify.endpoints.events import Events
@@ -18,6 +19,7 @@ from aionotify.notifier import Notifier
 from aionotify.settings import Settings
 
 SETTINGS = web.AppKey("settings", Settings)
+ACCESS = web.AppKey("access", Access)
 CACHE = web.AppKey("cache", Cache)
 HUB = web.AppKey("hub", Hub)
 NOTIFIER = web.AppKey("notifier", Notifier)
@@ -26,8 +28,10 @@ NOTIFIER = web.AppKey("notifier", Notifier)
 def create_app(settings: Settings | None = None) -> web.Application:
     """The notification server, to be run, or mounted in another application with `add_subapp`."""
     settings = settings or Settings()
-    app = web.Application(middlewares=[errors_as_json])
+    access = Access(settings)
+    app = web.Application(middlewares=[access.share, errors_as_json, access.guard])
     app[SETTINGS] = settings
+    app[ACCESS] = access
     app[CACHE] = Cache(settings.memcached_addresses, settings.recent_limit, settings.recent_ttl)
     app[HUB] = Hub(
         settings.log_limit,
@@ -43,15 +47,17 @@ def create_app(settings: Settings | None = None) -> web.Application:
 
 
 def _add_routes(app: web.Application) -> None:
+    """Whoever may send or listen is asked for on every route that is not open to all."""
+    access = app[ACCESS]
     status = Status(app[HUB], app[CACHE])
-    app.router.add_get("/", status.greeting)
-    app.router.add_get("/health", status.health)
+    access.open_to_all(app.router.add_get("/", status.greeting))
+    access.open_to_all(app.router.add_get("/health", status.health))
     app.router.add_get("/messages", Messages(app[NOTIFIER]).recent)
     notifications = Notifications(app[NOTIFIER], app[SETTINGS].max_message_bytes)
     app.router.add_get("/notifications", notifications.retained)
     app.router.add_post("/notifications", notifications.publish)
-    app.router.add_get("/events", Events(app[NOTIFIER], app[SETTINGS]).stream)
-    app.router.add_get("/ws", WebSocket(app[NOTIFIER], app[SETTINGS]).connect)
+    app.router.add_get("/events", Events(app[NOTIFIER], app[SETTINGS], access).stream)
+    app.router.add_get("/ws", WebSocket(app[NOTIFIER], app[SETTINGS], access).connect)
 
 
 async def _cache(app: web.Application) -> AsyncIterator[None]:

@@ -21,6 +21,14 @@ class MessageTooBig(AionotifyError):
     """A message is longer than `AIONOTIFY_MAX_MESSAGE_BYTES`."""
 
 
+class Unauthorized(AionotifyError):
+    """A request needs a token, and has none or another one."""
+
+
+class Forbidden(AionotifyError):
+    """A request comes from a web page, or by a name, from which it is not accepted."""
+
+
 class NotAuthorized(AionotifyError):
     """A client may listen, but not send."""
 

@@ -5,10 +5,14 @@ import errno
 import logging
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+from yarl import URL
 
+from aionotify.access import is_loopback
 from aionotify.app import create_app
 from aionotify.connection import Connection
 from aionotify.limits import raise_file_limit
@@ -19,6 +23,9 @@ log = logging.getLogger(__name__)
 IDLE_TIMEOUT = 10.0
 """Seconds until a connection is closed on which no request is under way, or half a one."""
 
+LINGERING_TIMEOUT = 1.0
+"""Seconds in which the rest of a body is dropped that was refused before it had arrived."""
+
 BACKLOG = 4096
 """Connections that may wait to be accepted: many clients reconnect at once after a restart."""
 
@@ -28,6 +35,7 @@ async def serve(settings: Settings) -> int:
     raise_file_limit()
     stop = asyncio.Event()
     _stop_on_signals(stop)
+    logging.getLogger("aiohttp.server").addFilter(_without_what_strangers_send)
     try:
         sockets = _listen(settings.host, settings.port)
     except OSError as error:
@@ -40,11 +48,14 @@ async def serve(settings: Settings) -> int:
         return 2
     runner = web.AppRunner(create_app(settings), shutdown_timeout=1.0)
     await runner.setup()
+    assert runner.server is not None
+    runner.server.request_factory = _with_target(runner.server.request_factory)
     listeners: list[asyncio.Server] = []
     try:
         for each in sockets:
             listeners.append(await _accept(runner, each))
         _announce(settings.host, sockets)
+        _warn(settings, sockets)
         await stop.wait()
         log.info("stopping: clients are being closed")
     finally:
@@ -102,8 +113,9 @@ async def _accept(runner: web.AppRunner, bound: socket.socket) -> asyncio.Server
             server,
             loop=loop,
             access_log=None,  # type: ignore[arg-type]  # what aiohttp's own runner documents
+            auto_decompress=False,  # a few KiB could become gigabytes, even if nobody reads them
             keepalive_timeout=IDLE_TIMEOUT,
-            lingering_time=IDLE_TIMEOUT,
+            lingering_time=LINGERING_TIMEOUT,
         )
 
     return await loop.create_server(connection, sock=bound, backlog=BACKLOG)
@@ -118,6 +130,47 @@ def _announce(host: str, sockets: list[socket.socket]) -> None:
         everywhere = " (on every address of this machine)" if name in ("0.0.0.0", "::") else ""
         address = Address(shown, port)
         log.info("listening on http://%s and ws://%s/ws%s", address, address, everywhere)
+
+
+def _without_what_strangers_send(record: logging.LogRecord) -> bool:
+    """A request that is no HTTP, or breaks off, is no error of this server.
+
+    aiohttp logs a traceback with what was sent, which fills the log, and may hold a token.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    # aiohttp trips over an `Expect` that is not Unicode when it says that it is not known
+    unknown = isinstance(error, UnicodeEncodeError) and error.object.startswith("Unknown Expect")
+    if not unknown and not isinstance(error, _STRANGERS):
+        return True
+    log.debug("a request that is no HTTP, or broke off (%s)", type(error).__name__)
+    return False
+
+
+_STRANGERS = (HttpProcessingError, web.RequestPayloadError, ConnectionError)
+
+
+def _with_target(make: Callable[..., web.BaseRequest]) -> Callable[..., web.BaseRequest]:
+    """Requests from `make`, even where there is nothing behind `CONNECT`.
+
+    aiohttp trips over that, and leaves the connection without anybody who answers or closes it.
+    """
+
+    def request(message: Any, *arguments: Any) -> web.BaseRequest:
+        if message.url is None:
+            message = message._replace(url=URL("/"))
+        return make(message, *arguments)
+
+    return request
+
+
+def _warn(settings: Settings, sockets: list[socket.socket]) -> None:
+    """What a laptop may do without is missed beyond it."""
+    beyond = any(not is_loopback(str(each.getsockname()[0])) for each in sockets)
+    if beyond and not settings.admin_tokens:
+        log.warning(
+            "whoever reaches this server may send: set AIONOTIFY_ADMIN_TOKEN to 16 characters or "
+            "more that only senders know"
+        )
 
 
 def _stop_on_signals(stop: asyncio.Event) -> None:

@@ -2,8 +2,9 @@
 
 import difflib
 import os
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,13 +23,30 @@ class Address(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+class Origin(NamedTuple):
+    """Where a web page comes from (RFC 6454 §4). Two that are the same are equal."""
+
+    scheme: str
+    host: str
+    port: int
+    """0 where the scheme has none that we know."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Spec:
-    """How a setting is written in the environment."""
+    """How a setting is written in the environment.
+
+    A secret is never shown, and may also come from a file: `<variable>_FILE` names it.
+    """
 
     variable: str
     accepts: str
     parse: Callable[[str], Any]
+    secret: bool = False
+
+    @property
+    def file_variable(self) -> str:
+        return f"{self.variable}_FILE"
 
 
 def _integer(low: int, high: int) -> Callable[[str], int]:
@@ -77,11 +95,50 @@ def _address(text: str) -> Address:
     return Address(host, _integer(1, 65535)(port) if port else 0)
 
 
+_ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([0-9]{1,5}))?")
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def origin(text: str) -> Origin:
+    """The value of the header `Origin`, or what is written like it. Raises ValueError."""
+    found = _ORIGIN.fullmatch(text.lower()) if text.isascii() else None
+    if found is None:
+        raise ValueError
+    scheme, host, port = found.groups()
+    return Origin(scheme, host, int(port) if port else _DEFAULT_PORTS.get(scheme, 0))
+
+
+ANY = "*"
+"""Among the allowed origins: every one."""
+
+
+def _origins(text: str) -> tuple[Origin | str, ...]:
+    parts = (part.strip() for part in text.split(","))
+    return tuple(part if part == ANY else origin(part) for part in parts)
+
+
+_TOKEN = re.compile(r"[!-+\--~]{16,}")
+
+
+def _tokens(text: str) -> tuple[str, ...]:
+    tokens = tuple(part.strip() for part in text.split(","))
+    if not all(map(_TOKEN.fullmatch, tokens)):
+        raise ValueError
+    return tokens
+
+
 _PORT = "a port from 1 to 65535"
+_TOKENS = (
+    "a token of 16 or more letters, digits and signs of ASCII without space and comma, "
+    "or several separated by commas"
+)
 
 
-def _setting(default: Any, variable: str, accepts: str, parse: Callable[[str], Any]) -> Any:
-    return field(default=default, metadata={"spec": _Spec(variable, accepts, parse)})
+def _setting(
+    default: Any, variable: str, accepts: str, parse: Callable[[str], Any], *, secret: bool = False
+) -> Any:
+    spec = _Spec(variable, accepts, parse, secret)
+    return field(default=default, repr=not secret, metadata={"spec": spec})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +191,23 @@ class Settings:
     shutdown_grace: int = _setting(
         5, "AIONOTIFY_SHUTDOWN_GRACE", "whole seconds from 0 to 300", _integer(0, 300)
     )
+    admin_tokens: tuple[str, ...] = _setting(
+        (), "AIONOTIFY_ADMIN_TOKEN", _TOKENS, _tokens, secret=True
+    )
+    """Who has one may send. None: anybody may."""
+    user_tokens: tuple[str, ...] = _setting(
+        (), "AIONOTIFY_USER_TOKEN", _TOKENS, _tokens, secret=True
+    )
+    """Who has one, or an admin's, may listen and read. None: anybody may."""
+    allowed_origins: tuple[Origin | str, ...] = _setting(
+        (),
+        "AIONOTIFY_ALLOWED_ORIGINS",
+        "origins like https://example.com, several separated by commas, or * for any",
+        _origins,
+    )
+    trusted_proxies: int = _setting(
+        0, "AIONOTIFY_TRUSTED_PROXIES", "a whole number from 0 to 10", _integer(0, 10)
+    )
     log_level: str = _setting(
         "info", "AIONOTIFY_LOG_LEVEL", "debug, info, warning or error", _level
     )
@@ -161,6 +235,9 @@ def read_settings(
     for each in fields(Settings):
         spec = _spec(each)
         text = flags.get(each.name, "").strip() or written.get(spec.variable)
+        if spec.secret and spec.file_variable in written:
+            text = _from_file(spec, written)
+            spec = replace(spec, variable=spec.file_variable)
         if text:
             values[each.name] = _parse(spec, text)
     return Settings(**values), _unknown(written)
@@ -182,10 +259,33 @@ def _read_file(path: Path | None) -> dict[str, str]:
     return {key: value for key, value in values.items() if value and value.strip()}
 
 
+def _from_file(spec: _Spec, written: Mapping[str, str]) -> str:
+    """A secret that stands in a file, as container engines hand them in."""
+    path = Path(written[spec.file_variable])
+    if spec.variable in written:
+        raise SettingsError(
+            f"{spec.variable} and {spec.file_variable} are both set; accepted is one of them"
+        )
+    if not path.is_file():
+        raise SettingsError(f"{spec.file_variable}: {str(path)!r} is not a file")
+    try:
+        return path.read_text(encoding="utf-8") or " "
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.reason if isinstance(error, UnicodeDecodeError) else error.strerror
+        raise SettingsError(
+            f"{spec.file_variable}: {str(path)!r} cannot be read: {reason}"
+        ) from error
+
+
 def _parse(spec: _Spec, text: str) -> Any:
     try:
         return spec.parse(text.strip())
     except ValueError:
+        if spec.secret:
+            raise SettingsError(
+                f"{spec.variable}: what is set is not accepted, and not shown; "
+                f"accepted is {spec.accepts}"
+            ) from None
         shown = text if len(text) <= 100 else text[:100] + "…"
         raise SettingsError(
             f"{spec.variable}: {shown!r} is not accepted; accepted is {spec.accepts}"
@@ -194,7 +294,9 @@ def _parse(spec: _Spec, text: str) -> Any:
 
 def _unknown(written: Mapping[str, str]) -> list[str]:
     """A misspelt name would otherwise be a setting that silently does nothing."""
-    known = [_spec(each).variable for each in fields(Settings)]
+    specs = [_spec(each) for each in fields(Settings)]
+    known = [spec.variable for spec in specs]
+    known += [spec.file_variable for spec in specs if spec.secret]
     sentences = []
     for variable in written:
         if variable.startswith("AIONOTIFY_") and variable not in known:

@@ -56,6 +56,7 @@ class Subscriber(asyncio.Protocol):
         "connected",
         "cursor",
         "encoding",
+        "forwarded",
         "ready",
         "transport",
     )
@@ -64,6 +65,8 @@ class Subscriber(asyncio.Protocol):
         self.audience: Audience = NOBODY
         self.encoding = encoding
         self.cursor = 0
+        self.forwarded: str | None = None
+        """Its address, where it comes through a proxy that may be believed."""
         self.ready = False
         self.connected = False
         self.transport: asyncio.Transport
@@ -119,7 +122,8 @@ class Subscriber(asyncio.Protocol):
     def cut_off(self, reason: str) -> None:
         """End the connection at once, dropping what it has not accepted. Logged with `reason`."""
         peer = self.transport.get_extra_info("peername")
-        log.info("client %s cut off: %s", f"{peer[0]}:{peer[1]}" if peer else "unknown", reason)
+        direct = f"{peer[0]}:{peer[1]}" if peer else "unknown"
+        log.info("client %s cut off: %s", self.forwarded or direct, reason)
         self._leave()
         self.transport.abort()
 

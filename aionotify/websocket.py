@@ -1,6 +1,7 @@
 """A subscriber over WebSocket: frames in, answers out, the closing handshake (RFC 6455)."""
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable
 
@@ -93,7 +94,7 @@ class WebSocketSubscriber(Subscriber):
 
     def answer(self, text: str) -> None:
         """Send `text` to this client alone, behind what was published before."""
-        if not self._leaving:
+        if not self._leaving and not self.transport.is_closing():
             self.audience.catch_up(self)
             self.transport.write(encode_frame(Opcode.TEXT, text.encode()))
 
@@ -148,7 +149,8 @@ class WebSocketSubscriber(Subscriber):
         elif opcode == Opcode.BINARY:
             self.close(CloseCode.UNSUPPORTED_DATA, "send text")
         elif self.ready:
-            self.transport.write(encode_frame(Opcode.PONG, payload))
+            if not self.transport.is_closing():
+                self.transport.write(encode_frame(Opcode.PONG, payload))
         else:  # §5.5.3: only the most recent ping need be answered
             self._pong = payload
 
@@ -166,7 +168,8 @@ class WebSocketSubscriber(Subscriber):
         self.close(error.code, str(error))
         self._reader = None
         if not self.transport.is_closing() and self.transport.can_write_eof():
-            self.transport.write_eof()
+            with contextlib.suppress(OSError):  # the peer has reset the connection just now
+                self.transport.write_eof()
 
     async def _work(self, inbox: "deque[str]") -> None:
         """Deal with what the client sent until nothing is left, a turn at a time."""

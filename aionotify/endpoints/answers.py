@@ -4,7 +4,13 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
 
-from aionotify.errors import InvalidRequest, MessageTooBig, Unavailable
+from aionotify.errors import (
+    Forbidden,
+    InvalidRequest,
+    MessageTooBig,
+    Unauthorized,
+    Unavailable,
+)
 from aionotify.wire import compact_json
 
 RETRY_AFTER = "5"
@@ -48,6 +54,10 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
         return error_response(405, "Method Not Allowed", {"Allow": allowed})
     except InvalidRequest as error:
         return error_response(400, str(error))
+    except Unauthorized as error:
+        return error_response(401, str(error), {"WWW-Authenticate": "Bearer"})
+    except Forbidden as error:
+        return error_response(403, str(error))
     except MessageTooBig as error:
         response = error_response(413, str(error))
         response.force_close()

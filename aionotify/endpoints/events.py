@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
+from aionotify.access import Access
 from aionotify.endpoints import parameters
 from aionotify.endpoints.takeover import subscribe
 from aionotify.eventstream import HEADERS, EventStream, head
@@ -12,8 +13,9 @@ from aionotify.settings import Settings
 class Events:
     """Streams that a browser's EventSource understands, and resumes by itself."""
 
-    def __init__(self, notifier: Notifier, settings: Settings) -> None:
+    def __init__(self, notifier: Notifier, settings: Settings, access: Access) -> None:
         self._notifier = notifier
+        self._access = access
         self._settings = settings
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
@@ -22,4 +24,6 @@ class Events:
         if request.method == "HEAD":
             return web.Response(headers=HEADERS)
         subscriber = EventStream(self._settings.stall_timeout, self._settings.heartbeat)
-        return await subscribe(request, self._notifier, topic, subscriber, head(), since)
+        subscriber.forwarded = self._access.forwarded(request)
+        start = head(self._access.shared(request))
+        return await subscribe(request, self._notifier, topic, subscriber, start, since)

@@ -4,6 +4,7 @@ import asyncio
 import json
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from aionotify.endpoints import parameters
 from aionotify.endpoints.answers import error_response
@@ -55,15 +56,22 @@ class Notifications:
         return _answer(b'{"notifications":[%b],"complete":%b}' % (b",".join(entries), flag))
 
     async def _body(self, request: web.Request, is_json: bool) -> bytes:
-        """The whole of it, but never much more than a message can have."""
+        """The whole of it, but never much more than a message can have. Raises InvalidRequest."""
+        if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+            raise InvalidRequest("A body is accepted without Content-Encoding only.")
         limit = self._max_message_bytes
         if is_json:
             limit = limit * ESCAPED + len('{"message":""}') + 1024
         body = bytearray()
-        async for chunk in request.content.iter_any():
-            body += chunk
-            if len(body) > limit:
-                raise MessageTooBig(f"The body is longer than the {limit} bytes that are accepted.")
+        try:
+            async for chunk in request.content.iter_any():
+                body += chunk
+                if len(body) > limit:
+                    raise MessageTooBig(
+                        f"The body is longer than the {limit} bytes that are accepted."
+                    )
+        except HttpProcessingError:
+            raise InvalidRequest("The body is not what Transfer-Encoding says.") from None
         return bytes(body)
 
 

@@ -6,6 +6,7 @@ import hashlib
 
 from aiohttp import web
 
+from aionotify.access import Access, subprotocols
 from aionotify.endpoints import parameters
 from aionotify.endpoints.answers import error_response
 from aionotify.endpoints.notifications import ESCAPED, message_in
@@ -20,18 +21,25 @@ from aionotify.wire import JSON, TEXT, compact_json
 
 PREFIX = "admin:"
 
+PROTOCOL = "aionotify"
+"""The subprotocol that is agreed on with clients that offer it, beside a token or not."""
+
 _GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
 class WebSocket:
     """Upgrades clients, and takes their messages."""
 
-    def __init__(self, notifier: Notifier, settings: Settings) -> None:
+    def __init__(self, notifier: Notifier, settings: Settings, access: Access) -> None:
         self._notifier = notifier
+        self._access = access
         self._settings = settings
 
     async def connect(self, request: web.Request) -> web.StreamResponse:
         """`GET /ws`: 101 and the recents, or an error that says what is wrong."""
+        admin = parameters.parameter(request, "client", "user") == "admin"
+        if admin:
+            self._access.check_sender(request)
         problem = _problem(request)
         if problem is not None:
             return problem
@@ -43,12 +51,13 @@ class WebSocket:
         subscriber = WebSocketSubscriber(
             JSON if is_json else TEXT,
             self._settings.stall_timeout,
-            admin=parameters.parameter(request, "client", "user") == "admin",
+            admin=admin,
             topic=topic,
             limit=limit * ESCAPED + 1024 if is_json else limit,
             receive=self.receive_json if is_json else self.receive_text,
         )
-        head = _switching(request.headers["Sec-WebSocket-Key"])
+        subscriber.forwarded = self._access.forwarded(request)
+        head = _switching(request.headers["Sec-WebSocket-Key"], PROTOCOL in subprotocols(request))
         return await subscribe(request, self._notifier, topic, subscriber, head, since)
 
     async def receive_text(self, subscriber: WebSocketSubscriber, text: str) -> None:
@@ -74,7 +83,8 @@ class WebSocket:
         subscriber.answer(compact_json(document).decode())
 
     async def _publish(self, subscriber: WebSocketSubscriber, text: str) -> Notification:
-        if not subscriber.admin and not text.startswith(PREFIX):
+        prefixed = text.startswith(PREFIX) and self._access.anybody_sends
+        if not subscriber.admin and not prefixed:
             raise NotAuthorized("You are not authorized to send notifications.")
         return await self._notifier.publish(text.removeprefix(PREFIX), subscriber.topic)
 
@@ -101,12 +111,13 @@ def _problem(request: web.Request) -> web.Response | None:
     return None
 
 
-def _switching(key: str) -> bytes:
+def _switching(key: str, with_protocol: bool) -> bytes:
     """The answer that completes the handshake (RFC 6455 §4.2.2)."""
     digest = hashlib.sha1((key + _GUID).encode(), usedforsecurity=False).digest()
+    protocol = f"Sec-WebSocket-Protocol: {PROTOCOL}\r\n".encode() if with_protocol else b""
     return (
         b"HTTP/1.1 101 Switching Protocols\r\n"
         b"Upgrade: websocket\r\n"
         b"Connection: Upgrade\r\n"
-        b"Sec-WebSocket-Accept: " + base64.b64encode(digest) + b"\r\n\r\n"
+        b"Sec-WebSocket-Accept: " + base64.b64encode(digest) + b"\r\n" + protocol + b"\r\n"
     )

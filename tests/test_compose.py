@@ -1,0 +1,36 @@
+"""What `docker/compose.yaml` grants: as little as the containers need."""
+
+import re
+
+from tests.support import ROOT
+
+TEXT = (ROOT / "docker" / "compose.yaml").read_text(encoding="utf-8")
+
+
+def service(name: str) -> list[str]:
+    """The lines of one service that are no comments."""
+    found = re.search(rf"^  {name}:.*\n((?:(?:    .*)?\n)*)", TEXT, re.MULTILINE)
+    assert found
+    lines = [line.strip() for line in found[1].splitlines()]
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def test_both_containers_have_no_rights_and_write_nothing() -> None:
+    for name in ("aionotify", "memcached"):
+        lines = service(name)
+        assert "read_only: true" in lines
+        assert "cap_drop: [ALL]" in lines
+        assert 'security_opt: ["no-new-privileges:true"]' in lines
+        assert not any(line.startswith(("privileged", "cap_add", "tmpfs")) for line in lines)
+
+
+def test_memcached_is_published_to_nobody() -> None:
+    assert "ports:" in service("aionotify")
+    assert "ports:" not in service("memcached")
+    assert "11211" not in TEXT
+
+
+def test_tokens_come_from_files_in_the_example() -> None:
+    for kind in ("ADMIN", "USER"):
+        assert f"# AIONOTIFY_{kind}_TOKEN_FILE: /run/secrets/{kind.lower()}_token" in TEXT
+        assert f"AIONOTIFY_{kind}_TOKEN:" not in TEXT
