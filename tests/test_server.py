@@ -196,8 +196,8 @@ async def test_a_port_in_use_seen_from_outside() -> None:
 HALVES = {
     "nothing": b"",
     "half a line": b"GET /hea",
-    "half a header": b"GET /health HTTP/1.1\r\nHost: x\r\nAccept",
-    "a header less than the end": b"GET /health HTTP/1.1\r\nHost: x\r\n",
+    "half a header": b"GET /health HTTP/1.1\r\nHost: localhost\r\nAccept",
+    "a header less than the end": b"GET /health HTTP/1.1\r\nHost: localhost\r\n",
 }
 
 
@@ -219,7 +219,7 @@ async def test_a_header_that_comes_byte_by_byte_is_closed_too(
     monkeypatch.setattr(aionotify.server, "IDLE_TIMEOUT", TIMEOUT)
     async with serving() as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nX: ")
+        writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\nX: ")
         end = asyncio.create_task(reader.read())
 
         def trickle() -> bool:
@@ -238,7 +238,7 @@ async def test_a_connection_that_was_used_is_closed_after_the_idle_time_out(
     monkeypatch.setattr(aionotify.server, "IDLE_TIMEOUT", TIMEOUT)
     async with serving() as port:
         for half in HALVES.values():
-            answer = await converse(port, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" + half)
+            answer = await converse(port, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" + half)
             assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
             assert answer.endswith(b'running!"}')
 
@@ -253,7 +253,7 @@ async def test_a_body_that_never_arrives_is_not_waited_for(
     """The answer comes at once, the end after the idle time-out."""
     monkeypatch.setattr(aionotify.server, "IDLE_TIMEOUT", TIMEOUT)
     async with serving() as port:
-        request = b"GET %b HTTP/1.1\r\nHost: x\r\n%b\r\n\r\n" % (path, announced)
+        request = b"GET %b HTTP/1.1\r\nHost: localhost\r\n%b\r\n\r\n" % (path, announced)
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(request)
         async with asyncio.timeout(5):
@@ -276,10 +276,10 @@ async def test_a_websocket_is_not_idle(monkeypatch: pytest.MonkeyPatch) -> None:
 
 BROKEN = {
     b"nonsense\r\n\r\n": b"Invalid method encountered",
-    b"BREW / HTTP/1.1\r\nHost: x\r\n\r\n": b"Invalid method encountered",
+    b"BREW / HTTP/1.1\r\nHost: localhost\r\n\r\n": b"Invalid method encountered",
     b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n": b"Missing 'Host' header in request",
     b"GET / HTTP/1.1\r\nHost : x\r\n\r\n": b"Invalid header token",
-    b"GET /\xff HTTP/1.1\r\nHost: x\r\n\r\n": b"Invalid char in url path",
+    b"GET /\xff HTTP/1.1\r\nHost: localhost\r\n\r\n": b"Invalid char in url path",
     b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\n\r\n": b"Got more than 8190 bytes when reading",
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03": b"Received HTTPS traffic on an HTTP port",
 }
@@ -339,7 +339,7 @@ async def test_an_answer_that_has_begun_is_cut_short_by_an_error_of_ours(
 
     monkeypatch.setattr(Status, "health", broken)
     async with serving() as port:
-        answer = await converse(port, b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        answer = await converse(port, b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
         assert answer.endswith(b"half\r\n")
         assert "LookupError: of ours" in caplog.text

@@ -199,7 +199,7 @@ async def test_an_answer_does_not_overtake_what_was_published_before(port: int) 
     frames = [b"admin:a", b"no", b"admin:b", b"admin:", b"no", b"admin:c"]
     masked = [bytes((0x81, 0x80 | len(each))) + bytes(4) + each for each in frames]
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    lines = (b"GET /ws HTTP/1.1", b"Connection: Upgrade", *HANDSHAKE, b"Host: x", b"", b"")
+    lines = (b"GET /ws HTTP/1.1", b"Connection: Upgrade", *HANDSHAKE, b"Host: localhost", b"", b"")
     writer.write(b"\r\n".join(lines) + b"".join(masked))
     shown = [
         *("[Notification] a", REFUSAL, "[Notification] b", EMPTY, REFUSAL, "[Notification] c"),
@@ -466,17 +466,24 @@ async def test_past_the_limit_of_connections_others_are_asked_to_wait(
 
 async def test_a_refused_handshake_leaves_a_connection_that_can_be_used(port: int) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    broken = [b"GET /ws HTTP/1.1", b"Host: x", b"Connection: Upgrade", HANDSHAKE[0], b"", b""]
+    broken = [
+        b"GET /ws HTTP/1.1",
+        b"Host: localhost",
+        b"Connection: Upgrade",
+        HANDSHAKE[0],
+        b"",
+        b"",
+    ]
     writer.write(b"\r\n".join(broken))
     assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 426 ")
-    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 200 OK")
     writer.close()
 
 
 async def test_who_is_reset_in_mid_handshake_leaves_nothing_behind(port: int) -> None:
     """Closed with a reset, and with the request unread: the server finds nobody to answer."""
-    lines = (b"GET /ws HTTP/1.1", b"Connection: Upgrade", *HANDSHAKE, b"Host: x", b"", b"")
+    lines = (b"GET /ws HTTP/1.1", b"Connection: Upgrade", *HANDSHAKE, b"Host: localhost", b"", b"")
     for _ in range(20):
         _, writer = await asyncio.open_connection("127.0.0.1", port)
         raw = writer.get_extra_info("socket")

@@ -107,6 +107,12 @@ class Cache:
         known = self._known.get(topic)
         return list(known.notifications) if known is not None else []
 
+    def count(self, topic: str) -> int:
+        """How many notifications `recents` has, without the work of making a list."""
+        known = self._known.get(topic)
+        oldest = (time.time() - self._ttl) * 1000
+        return sum(each.time > oldest for each in known.notifications) if known else 0
+
     def floor(self, topic: str) -> int | None:
         """The id after which no recent is missing; None where that is not known."""
         known = self._known.get(topic)
