@@ -121,10 +121,12 @@ class LogAgainstModel(RuleBasedStateMachine):
         limit=st.integers(1, 6),
         max_bytes=st.integers(1, 30),
         seed=st.lists(st.tuples(st.integers(1, 50), st.text(max_size=5)), max_size=8),
+        floor=st.integers(0, 60),
     )
-    def start(self, limit: int, max_bytes: int, seed: list[tuple[int, str]]) -> None:
-        self.limit, self.max_bytes = limit, max_bytes
-        self.log, self.model, self.now = Log(limit, max_bytes), Model(), 0.0
+    def start(self, limit: int, max_bytes: int, seed: list[tuple[int, str]], floor: int) -> None:
+        """`floor` is above what was seeded where an earlier process did not end cleanly."""
+        self.limit, self.max_bytes, self.floor = limit, max_bytes, floor
+        self.log, self.model, self.now = Log(limit, max_bytes, floor=floor), Model(), 0.0
         unique = {id: Notification(id, 0, message) for id, message in seed}
         self.log.seed(unique.values())
         self.model.everything = [unique[id] for id in sorted(unique)]
@@ -142,7 +144,7 @@ class LogAgainstModel(RuleBasedStateMachine):
     @rule(message=st.text(max_size=12), step=st.sampled_from([0, 0, 0.001, 1, -1, 60, -60]))
     def append(self, message: str, step: float) -> None:
         self.now = max(0.0, self.now + step)
-        last = self.model.everything[-1].id if self.model.everything else 0
+        last = max([self.floor, *(each.id for each in self.model.everything[-1:])])
         added = self.log.append(message, self.now)
         assert added.id == max(int(self.now * 1_000_000), last + 1)
         assert (added.time, added.message) == (int(self.now * 1000), message)
@@ -169,6 +171,20 @@ class LogAgainstModel(RuleBasedStateMachine):
         for each in following:
             assert sum(sizes) + len(each.message.encode()) > max_bytes
             assert found
+
+    @rule(at=st.integers(0, 30), off=st.sampled_from([0, 0, 0, -1, 1, 10**15]))
+    def since(self, at: int, off: int) -> None:
+        """Complete exactly where the id is known, and nothing that came after it is gone."""
+        ids = [self.floor, *(each.id for each in self.model.everything)]
+        id = ids[at % len(ids)] + off
+        position, complete = self.log.after(id)
+        assert self.log.between(position, 1 << 30) == [
+            each for each in self.model.retained if each.id > id
+        ]
+        gone = self.model.everything[: self.model.gone]
+        assert complete == (
+            id in ids and id >= self.floor and not any(each.id > id for each in gone)
+        )
 
     @invariant()
     def agrees(self) -> None:
