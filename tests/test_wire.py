@@ -60,8 +60,8 @@ def test_json_frames() -> None:
     live, recent = (OBJECT + "}").encode(), (OBJECT + ',"recent":true}').encode()
     assert JSON.notifications([HELLO]) == b"\x81%c" % len(live) + live
     assert JSON.recents([HELLO]) == b"\x81\x7e\x00%c" % len(recent) + recent
-    assert JSON.gap(17) == b'\x81\x1b{"type":"gap","missed":17}'
-    assert JSON.gap(None) == b'\x81\x1d{"type":"gap","missed":null}'
+    assert JSON.gap(17) == b'\x81\x1a{"type":"gap","missed":17}'
+    assert JSON.gap(None) == b'\x81\x1c{"type":"gap","missed":null}'
 
 
 def test_events() -> None:
