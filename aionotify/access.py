@@ -5,6 +5,7 @@ import hmac
 import ipaddress
 import re
 from collections.abc import Awaitable, Callable, Iterable
+from functools import lru_cache
 
 from aiohttp import web
 
@@ -71,7 +72,8 @@ class Access:
     async def share(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Tell a browser that the page may see the answer, whatever it is (Fetch §3.2)."""
         response = await handler(request)
-        response.headers.update(self.shared(request))
+        if "Origin" in request.headers:
+            response.headers.update(self.shared(request))
         return response
 
     @web.middleware
@@ -179,6 +181,7 @@ def subprotocols(request: web.Request) -> list[str]:
     return _list(request, "Sec-WebSocket-Protocol")
 
 
+@lru_cache(maxsize=256)  # every request asks, mostly for one name
 def _is_local(host: str) -> bool:
     """Whether the value of a header `Host` is this machine's."""
     found = re.fullmatch(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::[0-9]*)?", host)

@@ -80,8 +80,9 @@ class Fanout:
                     cursor = subscriber.cursor
                     encoding = subscriber.encoding = subscriber.encoding.at(cursor)
                     batch, end = batches.get(encoding, cursor)
-                try:
-                    subscriber.write(batch, end)
+                try:  # what `Subscriber.write` does, without the call
+                    subscriber.transport.write(batch)
+                    subscriber.cursor = end
                 except (OSError, RuntimeError) as error:  # of a transport in no state to write
                     subscriber.cut_off(f"its connection is broken: {error}")
                 if end < head and subscriber.ready:

@@ -45,11 +45,9 @@ class Notifier:
             )
         await self._cache.open(name)
         # The fan-out is at work, and done in a few turns: an event would be set as often.
-        while self._topic(name).crowded:  # noqa: ASYNC110
+        while (topic := self._topic(name)).crowded:  # noqa: ASYNC110
             await asyncio.sleep(0)
-        after = max((each.id for each in self._cache.recents(name)), default=0)
-        topic = self._topic(name)
-        notification = self._hub.publish(topic, message, after)
+        notification = self._hub.publish(topic, message, self._cache.newest(name))
         self._cache.add(name, notification)
         if stored:
             await self._cache.stored(name)

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import aionotify.cache
 import aionotify.fanout
 from aionotify.cache import Cache
 from aionotify.errors import EmptyMessage, MessageTooBig, Unavailable
@@ -30,6 +32,7 @@ class Transport(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.written = b""
+        self.subscriber: Subscriber
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Keep `data`."""
@@ -47,12 +50,13 @@ class Parts:
         self.hub = Hub(1000, 3600, clients)
         self.notifier = Notifier(self.hub, cache, limit)
 
-    def join(self, head: bytes = b"") -> Transport:
+    def join(self, head: bytes = b"", topic: str = "main") -> Transport:
         """Somebody new; what they are sent."""
         self.hub.check_room()
         subscriber, transport = Subscriber(TEXT, 30), Transport()
         subscriber.connection_made(transport)
-        self.notifier.join("main", subscriber, head)
+        self.notifier.join(topic, subscriber, head)
+        transport.subscriber = subscriber
         return transport
 
 
@@ -212,3 +216,55 @@ async def test_an_unreachable_memcached_is_no_matter() -> None:
     await parts.notifier.publish("Hello")
     assert [each.message for each in await parts.notifier.recent()] == ["Hello"]
     await cache.stop()
+
+
+# -------------------------------------------------------------------- a topic leaves nothing
+
+
+def holdings(parts: Parts) -> list[int]:
+    """How many things each part still keeps for topics."""
+    cache, hub = parts.cache, parts.hub
+    kept = (hub._topics, cache._known, cache._dirty, cache._opened, cache._waiting, cache._reads)
+    return [*(len(each) for each in kept), hub.connected, hub.websockets, len(hub._fanout._active)]
+
+
+async def test_topics_that_were_only_listened_to_are_forgotten_at_once(parts: Parts) -> None:
+    """A hundred thousand of them cost no memory afterwards."""
+    tracemalloc.start()
+    try:
+        before = 0
+        for number in range(100_000):
+            parts.join(topic=f"topic-{number}").subscriber.connection_lost(None)
+            if number == 1000:
+                before = tracemalloc.get_traced_memory()[0]
+        assert holdings(parts) == [0] * 9
+        assert tracemalloc.get_traced_memory()[0] - before < 100_000
+    finally:
+        tracemalloc.stop()
+
+
+async def test_topics_that_were_published_to_are_forgotten_when_all_has_expired(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(aionotify.cache, "RETRY_FIRST", 0.05)
+    monkeypatch.setattr(aionotify.cache, "RETRY_LAST", 0.05)
+    parts = Parts(Cache([Address("127.0.0.1", free_port())], 5, 1))
+    parts.hub = Hub(1000, 1, 10)
+    parts.notifier = Notifier(parts.hub, parts.cache, 20)
+    await parts.cache.start()
+    tidying = asyncio.create_task(parts.hub.tidy())
+    for number in range(1000):
+        await parts.notifier.publish("Hello", f"topic-{number}")
+    assert holdings(parts)[0] == 1000
+    await eventually(lambda: holdings(parts) == [0] * 9, 8)
+    tidying.cancel()
+    await parts.cache.stop()
+
+
+async def test_a_topic_with_a_listener_stays(parts: Parts) -> None:
+    transport = parts.join(topic="quiet")
+    parts.join(topic="quiet").subscriber.connection_lost(None)
+    await parts.notifier.publish("Hello", "quiet")
+    await eventually(lambda: transport.written == frame("[Notification] Hello"))
+    transport.subscriber.connection_lost(None)
+    assert parts.hub.find("quiet") is not None

@@ -97,15 +97,25 @@ class Cache:
 
     def add(self, topic: str, notification: Notification) -> None:
         """`notification` is the newest of `topic`; memcached hears of it soon."""
-        self._learn(topic, [notification])
+        known = self._known.get(topic)
+        if known is None:
+            known = self._known[topic] = Recents()
+        known.add(notification, self._limit)
         self._dirty.add(topic)
         self._work.set()
 
     def recents(self, topic: str) -> list[Notification]:
         """The newest notifications of `topic` that this process knows of, oldest first."""
-        self._learn(topic, ())
         known = self._known.get(topic)
-        return list(known.notifications) if known is not None else []
+        if known is None:
+            return []
+        known.expire((time.time() - self._ttl) * 1000)
+        return list(known.notifications)
+
+    def newest(self, topic: str) -> int:
+        """The highest id that is known in `topic`, or 0."""
+        known = self._known.get(topic)
+        return known.notifications[-1].id if known is not None and known.notifications else 0
 
     def count(self, topic: str) -> int:
         """How many notifications `recents` has, without the work of making a list."""

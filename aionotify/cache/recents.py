@@ -25,6 +25,23 @@ class Recents:
     floor: int = 0
     sealed: bool = False
 
+    def add(self, newest: Notification, limit: int) -> None:
+        """Keep one that was just published."""
+        known = self.notifications
+        if known and newest.id <= known[-1].id:
+            self.learn([newest], limit, 0)
+            return
+        known.append(newest)
+        if len(known) > limit:
+            self.floor = max(self.floor, known.pop(0).id)
+
+    def expire(self, oldest: float) -> None:
+        """Drop what is not younger than `oldest` (ms)."""
+        for each in self.notifications:
+            if each.time <= oldest:
+                self.learn((), len(self.notifications), oldest)
+                return
+
     def learn(self, others: Iterable[Notification], limit: int, oldest: float) -> None:
         """Keep the newest `limit` of these and `others` that are younger than `oldest` (ms)."""
         union = {*self.notifications, *others}
