@@ -138,14 +138,14 @@ def read_to_the_end(clients: list[socket.socket]) -> list[int]:
         while selector.get_map():
             assert time.monotonic() < deadline
             for key, _ in selector.select(1):
-                client: Any = key.fileobj
+                ready: Any = key.fileobj
                 with contextlib.suppress(BlockingIOError):
-                    data = client.recv(1 << 18)
+                    data = ready.recv(1 << 18)
                     if not data:
-                        selector.unregister(client)
-                    elif (tails[client] + data)[-100:].find(b"\x88\x20\x03\xf4") >= 0:
-                        client.sendall(b"\x88\x82\x00\x00\x00\x00\x03\xf4")
-                    tails[client] = (tails[client] + data)[-100:]
+                        selector.unregister(ready)
+                    elif (tails[ready] + data)[-100:].find(b"\x88\x20\x03\xf4") >= 0:
+                        ready.sendall(b"\x88\x82\x00\x00\x00\x00\x03\xf4")
+                    tails[ready] = (tails[ready] + data)[-100:]
     return [code(tail) for tail in tails.values()]
 
 
