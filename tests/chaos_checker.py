@@ -23,7 +23,7 @@ class Post:
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """The server's answer arrived at `moment`. `since` is None for a client that saw nothing yet."""
+    """The server's answer arrived at `moment`. `since` is None for who saw nothing yet."""
 
     generation: int
     since: int | None
