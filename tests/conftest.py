@@ -1,4 +1,4 @@
-"""Fixtures that more than one file of tests uses."""
+"""Fixtures and options that more than one file of tests uses."""
 
 from collections.abc import Iterator
 
@@ -14,3 +14,29 @@ def memcached() -> Iterator[MemcachedProcess]:
     process.start()
     yield process
     process.kill()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How long there is chaos, and how to repeat it."""
+    parser.addoption("--chaos-seconds", type=float, default=15, help="length of the chaos test")
+    parser.addoption("--chaos-seed", type=int, default=None, help="the seed that a run printed")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The chaos test may take as long as it is told to, and 45 s more."""
+    for item in items:
+        if "chaos_seconds" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.timeout(config.getoption("--chaos-seconds") + 45))
+
+
+@pytest.fixture
+def chaos_seconds(pytestconfig: pytest.Config) -> float:
+    """`--chaos-seconds`."""
+    return float(pytestconfig.getoption("--chaos-seconds"))
+
+
+@pytest.fixture
+def chaos_seed(pytestconfig: pytest.Config) -> int | None:
+    """`--chaos-seed`, if it was given."""
+    seed: int | None = pytestconfig.getoption("--chaos-seed")
+    return seed

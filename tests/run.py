@@ -25,6 +25,7 @@ WSCAT = "wscat@6.1.0"
 PROGRAMS = {
     # program: (Debian package, how to install it elsewhere)
     "memcached": ("memcached", "brew install memcached, or dnf install memcached"),
+    "nginx": ("nginx-light", "brew install nginx, or dnf install nginx"),
     "node": ("nodejs", "brew install node, dnf install nodejs, or winget install OpenJS.NodeJS"),
     "npm": ("npm", "brew install node, dnf install npm, or winget install OpenJS.NodeJS"),
 }
@@ -82,7 +83,7 @@ def install() -> bool:
 
 
 def install_programs() -> bool:
-    """memcached and Node.js; and the part of Python that Debian leaves out."""
+    """Those of PROGRAMS; and the part of Python that Debian leaves out."""
     missing = {name: PROGRAMS[name] for name in PROGRAMS if shutil.which(name) is None}
     packages = [package for package, _ in missing.values()]
     if not can_make_environments():
