@@ -126,7 +126,7 @@ def apt_install(packages: Sequence[str]) -> bool:
 
 
 def install_packages() -> bool:
-    """The virtual environment with what setup.cfg names, and Node's; once for each state of that."""
+    """What setup.cfg names, and Node's packages, into .venv; once for each state of that."""
     wanted = hashlib.sha256(repr((sys.version, NODE_PACKAGES)).encode())
     for name in ("requirements.txt", "setup.cfg", "pyproject.toml"):
         wanted.update((ROOT / name).read_bytes())

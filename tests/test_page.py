@@ -1,4 +1,4 @@
-"""The page, its assets, and the description of the interface: what is served, and that it is true."""
+"""The page, its assets, and the description of the interface: what is served, and its truth."""
 
 import asyncio
 import json
