@@ -32,7 +32,7 @@ def as_html(document: Part) -> str:
     info = document["info"]
     parts = [
         _START,
-        f"<header><h1>The interface of aionotify {_text(info['version'])}</h1>",
+        f'<header class="narrow"><h1>The interface of aionotify {_text(info["version"])}</h1>',
         '<p><a href="ui">The page</a> · <a href="openapi.json">For programs: openapi.json</a></p>',
         '</header>\n<main class="reading">\n<section>',
         _prose(info["description"]),
@@ -98,14 +98,19 @@ def _examples(title: str, part: Part) -> Iterable[str]:
 def _table(caption: str, rows: Iterable[tuple[str, str, str]]) -> str:
     cells = "".join(
         f'<tr><th scope="row"><code>{_text(name)}</code></th>'
-        f"<td>{_inline('; '.join(filter(None, (kind, description))))}</td></tr>"
+        f"<td>{_inline('. '.join(filter(None, (kind, description))))}</td></tr>"
         for name, kind, description in rows
     )
     return f"<table><caption>{_text(caption)}</caption><tbody>{cells}</tbody></table>"
 
 
 def _kind(schema: Part) -> str:
-    """What a value may be, in few words."""
+    """What a value may be, as the start of a sentence."""
+    words = _words(schema)
+    return words[:1].upper() + words[1:]
+
+
+def _words(schema: Part) -> str:
     if "$ref" in schema:
         return str(schema["$ref"].rpartition("/")[2])
     if "const" in schema:
@@ -113,7 +118,7 @@ def _kind(schema: Part) -> str:
     if "enum" in schema:
         words = " or ".join(f"`{each}`" for each in schema["enum"])
     elif schema["type"] == "array":
-        words = f"array of {_kind(schema['items'])}"
+        words = f"array of {_words(schema['items'])}"
     else:
         kinds = schema["type"]
         words = kinds if isinstance(kinds, str) else " or ".join(kinds)

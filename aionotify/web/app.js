@@ -2,7 +2,7 @@
 // `Connection` is also the example of a client that reconnects and resumes.
 
 const SHOWN = 500; // rows that are kept
-const CUT = 1000; // characters of a message that are shown at first
+const CUT = 500; // characters of a message that are shown at first
 const FIRST_DELAY = 500; // milliseconds until it is tried again, doubled each time
 const LAST_DELAY = 15_000;
 const HEALTH_INTERVAL = 5_000;
@@ -109,7 +109,8 @@ async function refused(topic, token) {
     const response = await fetch(`notifications?${new URLSearchParams({ topic })}`, {
       headers: authorization(token),
     });
-    const wrong = [400, 401, 403].includes(response.status);
+    const wrong = [400, 403].includes(response.status);
+    if (response.status === 401) return "A token is needed to listen: enter it under Send";
     return wrong ? (await response.json()).detail : null;
   } catch {
     return null;
@@ -168,7 +169,7 @@ class Feed {
     const shown = element("list").childElementCount;
     element("empty").hidden = shown > 0;
     element("shown").textContent =
-      this.#total > shown ? `the newest ${count.format(shown)} of ${count.format(this.#total)}` : "";
+      this.#total > shown ? `the newest ${count.format(shown)} rows of ${count.format(this.#total)}` : "";
   }
 
   /** Tell a screen reader what is new, in one sentence however much that is. */
@@ -337,7 +338,8 @@ async function send() {
     });
     const answer = await response.json();
     element("sent").className = response.ok ? "" : "wrong";
-    element("sent").textContent = response.ok ? "Sent." : answer.detail;
+    const refusal = response.status === 401 ? "Sending needs another token: enter it above." : answer.detail;
+    element("sent").textContent = response.ok ? "Sent." : refusal;
     if (response.ok && element("message").value === message) element("message").value = "";
   } catch {
     element("sent").className = "wrong";
@@ -352,8 +354,7 @@ async function health() {
   try {
     const response = await fetch("health", { signal: AbortSignal.timeout(HEALTH_INTERVAL) });
     const answer = await response.json();
-    element("cache").textContent =
-      answer.cache_status === "connected" ? "memcached" : "memory (no memcached answers)";
+    element("cache").textContent = answer.cache_status === "connected" ? "memcached" : "memory only";
     element("clients").textContent = count.format(answer.connected_websockets);
     silent = 0;
   } catch {
