@@ -11,6 +11,7 @@ from aionotify.endpoints.answers import errors_as_json
 from aionotify.endpoints.events import Events
 from aionotify.endpoints.messages import Messages
 from aionotify.endpoints.notifications import Notifications
+from aionotify.endpoints.page import Page
 from aionotify.endpoints.status import Status
 from aionotify.endpoints.websocket import WebSocket
 from aionotify.hub import Hub
@@ -52,6 +53,8 @@ def _add_routes(app: web.Application) -> None:
     status = Status(app[HUB], app[CACHE])
     access.open_to_all(app.router.add_get("/", status.greeting))
     access.open_to_all(app.router.add_get("/health", status.health))
+    for path, handler in Page().handlers.items():
+        access.open_to_all(app.router.add_get(path, handler))
     app.router.add_get("/messages", Messages(app[NOTIFIER]).recent)
     notifications = Notifications(app[NOTIFIER], app[SETTINGS].max_message_bytes)
     app.router.add_get("/notifications", notifications.retained)

@@ -93,8 +93,8 @@ class Hub:
 
     def release(self, topic: Topic) -> None:
         """Forget `topic` if it is of no use to anybody: no subscriber, nothing retained."""
-        if not topic.subscribers and not len(topic.log):
-            self._topics.pop(topic.name, None)
+        if not topic.subscribers and not topic.log and self._topics.get(topic.name) is topic:
+            del self._topics[topic.name]
 
     def subscribers(self) -> Iterator[Subscriber]:
         """Everybody who is connected, as of now; but nobody who has left before its turn comes."""

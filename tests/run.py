@@ -20,10 +20,12 @@ VENV = ROOT / ".venv"
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 NODE = VENV / "node"
 STAMP = VENV / "installed"
-WSCAT = "wscat@6.1.0"
+NPM_OPTIONS = ("--silent", "--no-audit", "--no-fund")
+NODE_PACKAGES = ("wscat@6.1.0", "axe-core@4.14.1")
 
 PROGRAMS = {
     # program: (Debian package, how to install it elsewhere)
+    "chromium": ("chromium", "brew install --cask chromium, or dnf install chromium"),
     "memcached": ("memcached", "brew install memcached, or dnf install memcached"),
     "nginx": ("nginx-light", "brew install nginx, or dnf install nginx"),
     "node": ("nodejs", "brew install node, dnf install nodejs, or winget install OpenJS.NodeJS"),
@@ -125,8 +127,8 @@ def apt_install(packages: Sequence[str]) -> bool:
 
 
 def install_packages() -> bool:
-    """The virtual environment with what setup.cfg names, and wscat; once for each state of that."""
-    wanted = hashlib.sha256(sys.version.encode() + WSCAT.encode())
+    """What setup.cfg names, and Node's packages, into .venv; once for each state of that."""
+    wanted = hashlib.sha256(repr((sys.version, NODE_PACKAGES)).encode())
     for name in ("requirements.txt", "setup.cfg", "pyproject.toml"):
         wanted.update((ROOT / name).read_bytes())
     if STAMP.is_file() and STAMP.read_text(encoding="utf-8") == wanted.hexdigest():
@@ -139,7 +141,7 @@ def install_packages() -> bool:
     commands = [
         [sys.executable, "-m", "venv", "--clear", str(VENV)],
         [*pip, "-c", "requirements.txt", "-r", "requirements.txt", *extras()],
-        [npm, "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(NODE), WSCAT],
+        [npm, "install", *NPM_OPTIONS, "--prefix", str(NODE), *NODE_PACKAGES],
     ]
     if not all(run(command) == 0 for command in commands):
         return False

@@ -141,9 +141,13 @@ async def test_an_empty_message_is_refused(
 async def test_a_message_may_have_so_many_bytes_and_no_more(aiohttp_server: Serve) -> None:
     running = await serve(aiohttp_server, max_message_bytes=10)
     assert (await running.post(b"x" * 10)).status == b"HTTP/1.1 201 Created"
+    assert (await running.post(b" " * 500 + b"x" * 10 + b"\n")).status == b"HTTP/1.1 201 Created"
     answer = await running.post(b"x" * 11)
     assert answer.status == b"HTTP/1.1 413 Request Entity Too Large"
-    assert answer.body.startswith(b'{"detail":"The body is longer than the 10 bytes')
+    assert answer.body == b'{"detail":"The message has 11 bytes; 10 are accepted."}'
+    answer = await running.post(b"x" * 1035)
+    assert answer.status == b"HTTP/1.1 413 Request Entity Too Large"
+    assert answer.body.startswith(b'{"detail":"The body is longer than the 1034 bytes')
     answer = await running.post(b'{"message":"%b"}' % (b"x" * 11), JSON)
     assert answer.status == b"HTTP/1.1 413 Request Entity Too Large"
     assert answer.body == b'{"detail":"The message has 11 bytes; 10 are accepted."}'

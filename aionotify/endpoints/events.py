@@ -22,7 +22,9 @@ class Events:
         """`GET /events[?topic=][&since=]`, or with the header Last-Event-ID."""
         topic, since = parameters.topic(request), parameters.last_seen(request)
         if request.method == "HEAD":
-            return web.Response(headers=HEADERS)
+            response = web.Response(headers=HEADERS)
+            response.force_close()
+            return response
         subscriber = EventStream(self._settings.stall_timeout, self._settings.heartbeat)
         subscriber.forwarded = self._access.forwarded(request)
         start = head(self._access.shared(request))

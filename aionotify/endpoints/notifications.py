@@ -19,6 +19,9 @@ BODY_TIMEOUT = 10.0
 ESCAPED = 6
 """Bytes that JSON may need for one: `\\u0000`."""
 
+AROUND = 1024
+"""Bytes that may stand around a message: white space, and what else an object has in it."""
+
 AT_ONCE = 100
 """Notifications that are encoded before the event loop goes on to others."""
 
@@ -59,9 +62,7 @@ class Notifications:
         """The whole of it, but never much more than a message can have. Raises InvalidRequest."""
         if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
             raise InvalidRequest("A body is accepted without Content-Encoding only.")
-        limit = self._max_message_bytes
-        if is_json:
-            limit = limit * ESCAPED + len('{"message":""}') + 1024
+        limit = self._max_message_bytes * (ESCAPED if is_json else 1) + AROUND
         body = bytearray()
         try:
             async for chunk in request.content.iter_any():
