@@ -53,6 +53,7 @@ def main(arguments: Sequence[str]) -> int:
 def steps() -> dict[str, list[str]]:
     """What a full run does, in order."""
     pytest = [python(), "-m", "pytest", "--cov", "--cov-branch", "--cov-report=term"]
+    pytest += ["-n", "3", "--dist", "loadgroup"]
     return {
         "ruff check": [str(BIN / "ruff"), "check", "."],
         "ruff format": [str(BIN / "ruff"), "format", "--check", "."],
