@@ -1,6 +1,7 @@
 """The description of the interface is true: schemathesis holds the running server to it."""
 
 import asyncio
+import json
 import shutil
 from pathlib import Path
 
@@ -40,5 +41,7 @@ async def test_every_answer_is_as_described(kind: str, tmp_path: Path) -> None:
     arguments = ("-H", f"Authorization: Bearer {ADMIN}") if kind == "with a token" else ()
     async with running_server(ALONE if kind == "open" else {**ALONE, **TOKENS}) as server:
         said = await schemathesis(server, tmp_path, *arguments)
-        assert "Tested: 9" in said
+        document = json.loads((ROOT / "aionotify" / "web" / "openapi.json").read_bytes())
+        operations = sum(len(methods) for methods in document["paths"].values())
+        assert f"Tested: {operations - 2}\n" in said
         assert "Traceback" not in server.output()
