@@ -109,9 +109,8 @@ async function refused(topic, token) {
     const response = await fetch(`notifications?${new URLSearchParams({ topic })}`, {
       headers: authorization(token),
     });
-    const wrong = [400, 403].includes(response.status);
     if (response.status === 401) return "A token is needed to listen: enter it under Send";
-    return wrong ? (await response.json()).detail : null;
+    return [400, 403].includes(response.status) ? (await response.json()).detail : null;
   } catch {
     return null;
   }
@@ -282,7 +281,8 @@ class Desktop {
     if (!this.#on || recent || !document.hidden || Date.now() - this.#shown < 2000) return;
     this.#shown = Date.now();
     try {
-      new Notification(`aionotify: ${topic}`, { body: message.slice(0, 300), tag: `aionotify-${topic}` });
+      const options = { body: message.slice(0, 300), tag: `aionotify-${topic}` };
+      new Notification(`aionotify: ${topic}`, options).onclick = () => window.focus();
     } catch {
       this.#on = false; // some phones let only service workers show them
       element("desktop").setAttribute("aria-pressed", "false");
@@ -317,7 +317,7 @@ const connection = new Connection(
 
 /** The topic stands behind the `#`, so that a bookmark remembers it. */
 function listen() {
-  const wanted = decodeURIComponent(location.hash.slice(1)) || "main";
+  const wanted = location.hash.slice(1) || "main";
   element("topic").value = wanted;
   if (!element("topic").checkValidity()) return connection.on.state("refused", "This is no name of a topic.");
   document.title = wanted === "main" ? "aionotify" : `${wanted} · aionotify`;

@@ -30,6 +30,7 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+AXE = ROOT / ".venv" / "node" / "node_modules" / "axe-core" / "axe.min.js"
 MISSING = f"is missing: python3 {ROOT / 'tests/run.py'}"
 ADMIN, USER = "admin-0123456789", "user-0123456789a"
 ALONE = {"MEMCACHED_HOST": "127.0.0.1:1"}
@@ -91,6 +92,15 @@ class Opened:
         texts: list[str] = await self.page.evaluate(ROWS)
         return texts
 
+    async def accessible(self) -> None:
+        """AssertionError if axe-core finds anything wrong. The page's policy has to be bypassed."""
+        assert AXE.is_file(), f"axe-core {MISSING}"
+        await self.page.evaluate(AXE.read_text(encoding="utf-8"))
+        found: list[dict[str, Any]] = await self.page.evaluate(
+            "axe.run({ resultTypes: ['violations'] }).then((results) => results.violations)"
+        )
+        assert [f"{each['id']}: {[node['html'] for node in each['nodes']]}" for each in found] == []
+
     async def send(self, message: str) -> None:
         """Write a message, and press the key."""
         await self.page.fill("#message", message)
@@ -113,13 +123,16 @@ async def opened(url: str, **options: Any) -> AsyncIterator[Opened]:
             assert address.partition("://")[2].startswith(f"{origin}/") or address[:5] == "data:"
 
 
-async def publish(server: ServerProcess, *messages: str, topic: str = "main") -> None:
-    """As another client does."""
+async def publish(server: ServerProcess, *messages: str, topic: str = "main") -> str:
+    """As another client does; the id of the last one."""
+    id = ""
     async with aiohttp.ClientSession() as session:
         for message in messages:
             url = f"{server.url}/notifications?topic={topic}"
             async with session.post(url, data=message.encode()) as response:
                 assert response.status == 201
+                id = (await response.json())["id"]
+    return id
 
 
 async def test_what_another_client_sends_is_shown(memcached: MemcachedProcess) -> None:
@@ -189,7 +202,10 @@ async def test_after_a_clean_restart_it_resumes_and_nothing_is_missed(
 
 async def test_after_a_kill_it_marks_what_may_be_missing(memcached: MemcachedProcess) -> None:
     environment = {"MEMCACHED_HOST": f"127.0.0.1:{memcached.port}"}
-    async with running_server(environment) as server, opened(f"{server.url}/ui") as page:
+    async with (
+        running_server(environment) as server,
+        opened(f"{server.url}/ui", bypass_csp=True) as page,
+    ):
         await page.state("connected")
         await publish(server, "one")
         await page.shows(["one"])
@@ -200,6 +216,9 @@ async def test_after_a_kill_it_marks_what_may_be_missing(memcached: MemcachedPro
             await publish(server, "afterwards")
             await page.shows(["afterwards", GAP, "one"])
             assert await page.page.locator("#list .gap").inner_text() == GAP
+            await page.accessible()
+            await page.page.emulate_media(color_scheme="dark")
+            await page.accessible()
         assert [each for each in page.complaints if not EXPECTED.search(each)] == []
 
 
@@ -288,8 +307,6 @@ LOOKS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("look", LOOKS, ids=["light", "dark", "phone", "dark-phone"])
 async def test_nobody_is_kept_from_using_it(tmp_path: Path, look: dict[str, Any]) -> None:
     """axe-core finds nothing, nothing is wider than the screen; how it looks is in tmp_path."""
-    axe = ROOT / ".venv" / "node" / "node_modules" / "axe-core" / "axe.min.js"
-    assert axe.is_file(), f"axe-core {MISSING}"
     environment = {**ALONE, "AIONOTIFY_LOG_LIMIT": "100"}
     async with running_server(environment) as server:
         await publish(server, "The first of the day", "The lift in house B is out of order")
@@ -302,19 +319,29 @@ async def test_nobody_is_kept_from_using_it(tmp_path: Path, look: dict[str, Any]
                 if path == "docs":
                     await page.page.goto(f"{server.url}/docs")
                 await page.page.screenshot(path=tmp_path / f"{path}.png", full_page=True)
-                assert await violations(page.page, axe) == []
+                await page.accessible()
                 width = "document.documentElement.scrollWidth <= innerWidth"
                 assert await page.page.evaluate(width), f"{path} is wider than the screen"
             assert page.complaints == []
 
 
-async def violations(page: Page, axe: Path) -> list[str]:
-    """What axe-core finds wrong, in a line for each."""
-    await page.evaluate(axe.read_text(encoding="utf-8"))  # noqa: ASYNC240  # a local file
-    found: list[dict[str, Any]] = await page.evaluate(
-        "axe.run({ resultTypes: ['violations'] }).then((results) => results.violations)"
-    )
-    return [f"{each['id']}: {[node['html'] for node in each['nodes']]}" for each in found]
+async def test_a_link_that_looks_open_and_is_dead_is_given_up() -> None:
+    """Where the server answers nothing twice, five seconds apart, it connects anew, and resumes."""
+    async with running_server(ALONE) as server, opened(f"{server.url}/ui") as page:
+        await page.page.clock.install()
+        await page.page.reload()
+        await page.state("connected")
+        last = await publish(server, "before", "the last")
+        await page.shows(["the last", "before"])
+        await page.page.route("**/health", lambda route: route.abort())
+        for _ in range(2):
+            assert not any("since" in address for address in page.addresses)
+            async with page.page.expect_event("requestfailed"):
+                await page.page.clock.fast_forward(5_000)
+        await eventually(lambda: any(f"since={last}" in each for each in page.addresses))
+        await page.state("connected")
+        assert await page.rows() == ["the last", "before"]
+        assert [each for each in page.complaints if not EXPECTED.search(each)] == []
 
 
 async def test_it_works_without_a_mouse() -> None:
