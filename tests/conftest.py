@@ -22,16 +22,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--chaos-seed", type=int, default=None, help="the seed that a run printed")
 
 
-HEAVY = ("chaos", "crowds", "description", "fuzz", "memcached_outages", "ui")
-"""Files of tests/system that keep both processors busy: they run one after another, in one worker
-of those among which pytest-xdist divides the tests."""
+HEAVY = ("chaos", "crowds", "description", "ui")
+"""Files of tests/system that keep both processors busy: a full run has them one by one, last."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The chaos test may take as long as it is told to, and 45 s more."""
     for item in items:
         if item.path.stem.removeprefix("test_") in HEAVY:
-            item.add_marker(pytest.mark.xdist_group("heavy"))
+            item.add_marker(pytest.mark.heavy)
         if "chaos_seconds" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.timeout(config.getoption("--chaos-seconds") + 45))
 

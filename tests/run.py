@@ -52,14 +52,16 @@ def main(arguments: Sequence[str]) -> int:
 
 def steps() -> dict[str, list[str]]:
     """What a full run does, in order."""
-    pytest = [python(), "-m", "pytest", "--cov", "--cov-branch", "--cov-report=term"]
-    pytest += ["-n", "3", "--dist", "loadgroup"]
+    pytest = [python(), "-m", "pytest", "--cov", "--cov-branch"]
+    light = ["-m", "not heavy", "-n", "4", "--cov-report=", "--cov-fail-under=0"]
+    heavy = ["-m", "heavy", "--cov-append", "--cov-report=term"]
     return {
         "ruff check": [str(BIN / "ruff"), "check", "."],
         "ruff format": [str(BIN / "ruff"), "format", "--check", "."],
         "mypy": [python(), "-m", "mypy"],
         "hadolint": [str(BIN / "hadolint"), "docker/Dockerfile"],
-        "pytest": pytest,
+        "pytest": [*pytest, *light],
+        "pytest, one by one": [*pytest, *heavy],
         "benchmark": [python(), "-m", "tests.bench", "--quick"],
     }
 
