@@ -22,7 +22,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--chaos-seed", type=int, default=None, help="the seed that a run printed")
 
 
-HEAVY = ("chaos", "crowds", "description", "ui")
+HEAVY = ("browser", "chaos", "crowds", "description", "ui")
 """Files of tests/system that keep both processors busy: a full run has them one by one, last."""
 
 

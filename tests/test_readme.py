@@ -14,7 +14,14 @@ from pathlib import Path
 import pytest
 
 from aionotify.settings import Settings, read_settings
-from tests.support import ROOT, ServerProcess, eventually, free_port, running_server
+from tests.support import (
+    ROOT,
+    MemcachedProcess,
+    ServerProcess,
+    eventually,
+    free_port,
+    running_server,
+)
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -38,6 +45,7 @@ SEND = "wscat -c 'ws://localhost:8000/ws?client=admin' -x 'Hello from an admin'"
 HEALTH = "curl http://localhost:8000/health"
 MESSAGES = "curl http://localhost:8000/messages"
 HOSTS = "MEMCACHED_HOST=cache1,cache2:11300 .venv/bin/python -m aionotify"
+DEPLOY = "curl -d 'Deploy finished' http://localhost:8000/notifications"
 COMPOSE = "docker compose -f docker/compose.yaml up --build"
 BUILD = "docker build -f docker/Dockerfile -t aionotify ."
 RUN = "docker run --rm -p 8000:8000 aionotify"
@@ -49,7 +57,7 @@ QUICK = ".venv/bin/python -m tests.bench --quick"
 
 def test_no_command_of_the_readme_is_unknown_here() -> None:
     assert commands("sh") == [
-        *(INSTALL, LISTEN, SEND, HEALTH, MESSAGES, HOSTS, COMPOSE, BUILD, RUN),
+        *(INSTALL, LISTEN, SEND, HEALTH, MESSAGES, DEPLOY, HOSTS, COMPOSE, BUILD, RUN),
         *(TESTS, ONE_TEST, BENCH, QUICK),
     ]
 
@@ -105,9 +113,10 @@ async def test_what_one_wscat_sends_the_other_shows_and_curl_tells(server: Serve
         listener.kill()
         await listener.wait()
         await reading
-    assert '"recent_notifications_count":2' in await output(here(HEALTH, server))
+    assert '"message":"Deploy finished"}' in await output(here(DEPLOY, server))
+    assert '"recent_notifications_count":3' in await output(here(HEALTH, server))
     assert await output(here(MESSAGES, server)) == (
-        '{"recent_messages":["Hello from an admin","Hello from a user"]}'
+        '{"recent_messages":["Hello from an admin","Hello from a user","Deploy finished"]}'
     )
 
 
@@ -194,7 +203,7 @@ async def test_the_example_of_mounting_serves_under_its_prefix(
     mounted: list[web.Application] = []
     monkeypatch.setattr(web, "run_app", mounted.append)
     monkeypatch.setenv("MEMCACHED_HOST", "127.0.0.1:1")
-    (example,) = blocks("python")
+    _, example = blocks("python")
     exec(compile(example, "README.md", "exec"), {})
     client = await aiohttp_client(mounted[0])
     assert isinstance(client, TestClient)
@@ -210,3 +219,42 @@ def test_the_table_of_settings_and_the_example_file_name_every_variable() -> Non
         spec = each.metadata["spec"]
         assert f"| `{spec.variable}` |" in README
         assert f"#{spec.variable}=" in example
+
+
+async def test_the_python_consumer_resumes_after_a_restart(
+    tmp_path: Path, memcached: MemcachedProcess
+) -> None:
+    consumer, _ = blocks("python")
+    port, log = free_port(), tmp_path / "log"
+    program = tmp_path / "consumer.py"
+    program.write_text(consumer.replace("localhost:8000", f"127.0.0.1:{port}"), encoding="utf-8")
+    environment = {"MEMCACHED_HOST": f"127.0.0.1:{memcached.port}"}
+
+    def printed(line: str) -> bool:
+        return line in log.read_text(encoding="utf-8").splitlines()
+
+    with log.open("wb") as output:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, str(program), stdout=output, stderr=output
+        )
+    try:
+        async with running_server(environment, "--port", str(port)) as server:
+            await eventually(lambda: connected(server, 1))
+            await deploy(server)
+            await eventually(lambda: printed("Deploy finished"))
+            assert await server.stop() == 0
+        async with running_server(environment, "--port", str(port)) as server:
+            await deploy(server)
+            await eventually(lambda: log.read_text().count("Deploy finished") == 2)
+            await server.stop(signal.SIGKILL)
+        async with running_server(environment, "--port", str(port)) as server:
+            await eventually(lambda: printed("missed: unknown"))
+    finally:
+        process.kill()
+        await process.wait()
+    assert "Traceback" not in log.read_text(encoding="utf-8")
+
+
+async def deploy(server: ServerProcess) -> None:
+    """The recipe of the shell."""
+    assert "Deploy finished" in await output(here(DEPLOY, server))

@@ -39,12 +39,14 @@ EXPECTED = re.compile(r"WebSocket connection to|Failed to load resource")
 
 
 @asynccontextmanager
-async def browser() -> AsyncIterator[Browser]:
+async def browser(*more: str) -> AsyncIterator[Browser]:
     """Chromium, with what calls home switched off."""
     program = shutil.which("chromium")
     assert program, f"chromium {MISSING}"
     async with async_playwright() as playwright:
-        running = await playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
+        running = await playwright.chromium.launch(
+            executable_path=program, args=[*ARGUMENTS, *more]
+        )
         try:
             yield running
         finally:
