@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 import aionotify.fanout
+from aionotify.counts import Counts
 from aionotify.fanout import VISITS, Fanout
 from aionotify.log import Log
 from aionotify.notification import Notification
@@ -33,6 +34,7 @@ class Room:
     """A topic, its fan-out, and its clients; messages are their number and some padding."""
 
     def __init__(self, limit: int = 1000, max_bytes: int = 16 << 20) -> None:
+        self.counts = Counts()
         self.fanout = Fanout()
         self.topic = Topic("main", Log(limit, max_bytes), self)
         self.published = 0
