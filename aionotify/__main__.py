@@ -9,6 +9,7 @@ from pathlib import Path
 
 from aionotify import __version__
 from aionotify.errors import SettingsError
+from aionotify.journal import log_to_stderr
 from aionotify.server import serve
 from aionotify.settings import Settings, read_settings
 
@@ -24,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SettingsError as error:
         print(f"aionotify: {error}", file=sys.stderr)
         return 2
-    _log_to_stderr(settings.log_level)
+    log_to_stderr(settings.log_level, settings.log_format)
     for hint in hints:
         log.warning("%s", hint)
     return _run(settings)
@@ -42,12 +43,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--log-level", help="debug, info, warning or error (AIONOTIFY_LOG_LEVEL)")
     parser.add_argument("--version", action="version", version=f"aionotify {__version__}")
     return parser
-
-
-def _log_to_stderr(level: str) -> None:
-    logging.basicConfig(
-        level=level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
-    )
 
 
 def _run(settings: Settings) -> int:

@@ -15,6 +15,7 @@ from aionotify.endpoints.notifications import Notifications
 from aionotify.endpoints.status import Status
 from aionotify.endpoints.websocket import WebSocket
 from aionotify.hub import Hub
+from aionotify.journal import Journal
 from aionotify.limits import connections_allowed
 from aionotify.metrics import Metrics
 from aionotify.notifier import Notifier
@@ -44,7 +45,13 @@ def create_app(settings: Settings | None = None) -> web.Application:
     app[METRICS] = Metrics(app[HUB], app[CACHE])
     app[NOTIFIER] = Notifier(app[HUB], app[CACHE], settings.max_message_bytes)
     app.middlewares.extend(
-        [access.share, errors_as_json, app[METRICS].count_refusals, access.guard]
+        [
+            Journal(access).note,
+            access.share,
+            errors_as_json,
+            app[METRICS].count_refusals,
+            access.guard,
+        ]
     )
     app.cleanup_ctx.append(_cache)
     app.cleanup_ctx.append(_background)

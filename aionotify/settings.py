@@ -73,6 +73,12 @@ def _level(text: str) -> str:
     return text.lower()
 
 
+def _format(text: str) -> str:
+    if text.lower() not in ("text", "json"):
+        raise ValueError
+    return text.lower()
+
+
 def _addresses(text: str) -> tuple[Address, ...]:
     return tuple(_address(part.strip()) for part in text.split(","))
 
@@ -211,6 +217,7 @@ class Settings:
     log_level: str = _setting(
         "info", "AIONOTIFY_LOG_LEVEL", "debug, info, warning or error", _level
     )
+    log_format: str = _setting("text", "AIONOTIFY_LOG_FORMAT", "text or json", _format)
 
     @property
     def memcached_addresses(self) -> tuple[Address, ...]:
