@@ -338,3 +338,17 @@ class Interleavings(RuleBasedStateMachine):
 
 TestInterleavings = Interleavings.TestCase
 TestInterleavings.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+
+
+def test_what_is_delivered_is_counted_and_a_sweep_is_measured_once(loop: HandLoop) -> None:
+    """However many notifications one write carries."""
+    room = Room()
+    for _ in range(VISITS + 1):
+        room.join()
+    for _ in range(10):
+        room.publish()
+    room.topic.unswept_since = loop.monotonic() - 1
+    loop.settle()
+    assert room.counts.delivered == 10 * (VISITS + 1)
+    assert sum(room.counts.fanout_seconds.counts) == 1
+    assert room.counts.fanout_seconds.sum >= 1

@@ -1,6 +1,7 @@
 """`GET /metrics`: what Prometheus reads, and that it is what happened."""
 
 import asyncio
+import contextlib
 import re
 import socket
 from collections.abc import Awaitable, Callable
@@ -50,10 +51,10 @@ async def serve(aiohttp_server: Serve, app: web.Application) -> int:
 
 async def post(port: int, message: bytes, *headers: bytes) -> bytes:
     """Publish; the status line."""
-    length = b"Content-Length: %d" % (len(message) + 4)
+    length = b"Content-Length: %d" % len(message)
     request = (b"POST /notifications HTTP/1.1", length, *headers)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    lines = (*request, b"Host: 127.0.0.1", b"Connection: close", b"", message + b"....")
+    lines = (*request, b"Host: 127.0.0.1", b"Connection: close", b"", message)
     writer.write(b"\r\n".join(lines))
     answer = await reader.read()
     writer.close()
@@ -197,6 +198,53 @@ async def test_a_client_that_does_not_read(aiohttp_server: Serve) -> None:
     await eventually(lambda: is_figure(port, stalled, 1), 8)
     assert (await figures(port))["aionotify_lagging"] == 0
     writer.transport.abort()
+
+
+async def test_a_client_of_texts_that_is_too_slow(aiohttp_server: Serve) -> None:
+    """It cannot be told of a gap, and so there is none: it is closed."""
+    port = await serve(aiohttp_server, create_app(alone(log_limit=2)))
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(HANDSHAKE)
+    await reader.readuntil(b"\r\n\r\n")
+    writer.transport.pause_reading()  # type: ignore[attr-defined]
+
+    async def overtaken() -> bool:
+        before = await figures(port)
+        for _ in range(4):
+            await post(port, b"x" * 60_000)
+        delivered = "aionotify_delivered_total"
+        return (await figures(port))[delivered] == before[delivered]
+
+    await eventually(overtaken, 8)
+    writer.transport.resume_reading()  # type: ignore[attr-defined]
+    reading = asyncio.create_task(drain(reader))
+    await eventually(lambda: is_figure(port, "aionotify_cut_off_total{reason=too_slow}", 1))
+    assert (await figures(port))["aionotify_gaps_total"] == 0
+    writer.transport.abort()
+    await asyncio.wait([reading])
+
+
+async def test_a_client_that_is_silent(aiohttp_server: Serve) -> None:
+    """It answers no ping."""
+    port = await serve(aiohttp_server, create_app(alone(heartbeat=1)))
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(HANDSHAKE)
+    await eventually(lambda: is_figure(port, "aionotify_cut_off_total{reason=silent}", 1), 8)
+    await reader.read()
+    writer.close()
+
+
+async def drain(reader: asyncio.StreamReader) -> None:
+    """Read until the end, whatever it is."""
+    with contextlib.suppress(ConnectionResetError):
+        while await reader.read(65536):
+            pass
+
+
+HANDSHAKE = (
+    b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
 
 
 async def is_figure(port: int, name: str, value: float) -> bool:
