@@ -2,15 +2,18 @@
 
 import argparse
 import asyncio
+import itertools
 import logging
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from aionotify import __version__
 from aionotify.errors import SettingsError
+from aionotify.journal import log_to_stderr
 from aionotify.server import serve
-from aionotify.settings import Settings, read_settings
+from aionotify.settings import Settings, read_settings, specs
 
 log = logging.getLogger("aionotify")
 
@@ -24,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SettingsError as error:
         print(f"aionotify: {error}", file=sys.stderr)
         return 2
-    _log_to_stderr(settings.log_level)
+    log_to_stderr(settings.log_level, settings.log_format)
     for hint in hints:
         log.warning("%s", hint)
     return _run(settings)
@@ -33,21 +36,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="aionotify",
-        description="A server for real-time notifications over WebSocket.",
-        epilog="Every setting can also come from the environment or from .env: see README.md.",
+        description="A server for real-time notifications over WebSocket and HTTP.",
+        epilog=_explained(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--host", help="where to listen (AIONOTIFY_HOST, default localhost)")
-    parser.add_argument("--port", help="0 picks a free one (AIONOTIFY_PORT, default 8000)")
-    parser.add_argument("--env-file", type=Path, help="settings, as VARIABLE=value (default .env)")
-    parser.add_argument("--log-level", help="debug, info, warning or error (AIONOTIFY_LOG_LEVEL)")
+    parser.add_argument("--host", help="the same as AIONOTIFY_HOST")
+    parser.add_argument("--port", help="the same as AIONOTIFY_PORT")
+    parser.add_argument("--env-file", type=Path, help="a file with settings, in place of .env")
+    parser.add_argument("--log-level", help="the same as AIONOTIFY_LOG_LEVEL")
     parser.add_argument("--version", action="version", version=f"aionotify {__version__}")
     return parser
 
 
-def _log_to_stderr(level: str) -> None:
-    logging.basicConfig(
-        level=level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
-    )
+def _explained() -> str:
+    """Every setting, by group, with its default in brackets."""
+    lines = ["Flags win, then these variables of the environment, then the same lines in .env."]
+    for group, members in itertools.groupby(specs(), lambda each: each.group):
+        lines += ["", f"{group}:"]
+        for each in members:
+            names = f"{each.variable}, {each.file_variable}" if each.secret else each.variable
+            default = each.unset if each.unset else f"default {each.default}"
+            lines.append(f"  {names} ({default})")
+            lines += textwrap.wrap(
+                each.help.replace("`", ""), 76, initial_indent=" " * 6, subsequent_indent=" " * 6
+            )
+    return "\n".join(lines).replace("`", "")
 
 
 def _run(settings: Settings) -> int:

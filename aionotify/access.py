@@ -9,6 +9,7 @@ from functools import lru_cache
 
 from aiohttp import web
 
+from aionotify.counts import Refusal
 from aionotify.errors import Forbidden, Unauthorized
 from aionotify.settings import ANY, Origin, Settings, origin
 
@@ -61,12 +62,12 @@ class Access:
     def check_sender(self, request: web.Request) -> None:
         """Raises Unauthorized unless whoever sent `request` may send notifications."""
         if self._admins and not _known(self._admins, request):
-            raise Unauthorized(f"An admin's token is needed to send: {HOW}.")
+            raise Unauthorized(f"An admin's token is needed to send: {HOW}.", Refusal.TOKEN)
 
     def check_listener(self, request: web.Request) -> None:
         """Raises Unauthorized unless whoever sent `request` may see notifications."""
         if self._users and not _known(self._users + self._admins, request):
-            raise Unauthorized(f"A token is needed to listen and to read: {HOW}.")
+            raise Unauthorized(f"A token is needed to listen and to read: {HOW}.", Refusal.TOKEN)
 
     @web.middleware
     async def share(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -123,7 +124,8 @@ class Access:
             raise Forbidden(
                 "This server listens on this machine only, and answers to names like localhost "
                 "and 127.0.0.1. To use another name, set AIONOTIFY_ADMIN_TOKEN and "
-                "AIONOTIFY_USER_TOKEN, AIONOTIFY_TRUSTED_PROXIES or AIONOTIFY_HOST."
+                "AIONOTIFY_USER_TOKEN, AIONOTIFY_TRUSTED_PROXIES or AIONOTIFY_HOST.",
+                Refusal.HOST,
             )
 
     def _check_origin(self, request: web.Request) -> None:
@@ -131,7 +133,8 @@ class Access:
         if value is not None and not self._accepts(value, request):
             raise Forbidden(
                 "Pages of this origin are not accepted. To accept them, add their origin, like "
-                "https://example.com, to AIONOTIFY_ALLOWED_ORIGINS."
+                "https://example.com, to AIONOTIFY_ALLOWED_ORIGINS.",
+                Refusal.ORIGIN,
             )
 
     def _accepts(self, value: str, request: web.Request) -> bool:

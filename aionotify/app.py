@@ -10,12 +10,15 @@ from aionotify.cache import Cache
 from aionotify.endpoints.answers import errors_as_json
 from aionotify.endpoints.events import Events
 from aionotify.endpoints.messages import Messages
+from aionotify.endpoints.metrics import MetricsPage
 from aionotify.endpoints.notifications import Notifications
 from aionotify.endpoints.page import Page
 from aionotify.endpoints.status import Status
 from aionotify.endpoints.websocket import WebSocket
 from aionotify.hub import Hub
+from aionotify.journal import Journal
 from aionotify.limits import connections_allowed
+from aionotify.metrics import Metrics
 from aionotify.notifier import Notifier
 from aionotify.settings import Settings
 
@@ -23,6 +26,7 @@ SETTINGS = web.AppKey("settings", Settings)
 ACCESS = web.AppKey("access", Access)
 CACHE = web.AppKey("cache", Cache)
 HUB = web.AppKey("hub", Hub)
+METRICS = web.AppKey("metrics", Metrics)
 NOTIFIER = web.AppKey("notifier", Notifier)
 
 
@@ -30,7 +34,7 @@ def create_app(settings: Settings | None = None) -> web.Application:
     """The notification server, to be run, or mounted in another application with `add_subapp`."""
     settings = settings or Settings()
     access = Access(settings)
-    app = web.Application(middlewares=[access.share, errors_as_json, access.guard])
+    app = web.Application()
     app[SETTINGS] = settings
     app[ACCESS] = access
     app[CACHE] = Cache(settings.memcached_addresses, settings.recent_limit, settings.recent_ttl)
@@ -39,7 +43,17 @@ def create_app(settings: Settings | None = None) -> web.Application:
         settings.recent_ttl,
         settings.max_connections or connections_allowed(),
     )
+    app[METRICS] = Metrics(app[HUB], app[CACHE])
     app[NOTIFIER] = Notifier(app[HUB], app[CACHE], settings.max_message_bytes)
+    app.middlewares.extend(
+        [
+            Journal(access).note,
+            access.share,
+            errors_as_json,
+            app[METRICS].count_refusals,
+            access.guard,
+        ]
+    )
     app.cleanup_ctx.append(_cache)
     app.cleanup_ctx.append(_background)
     app.on_shutdown.append(_close)
@@ -55,6 +69,7 @@ def _add_routes(app: web.Application) -> None:
     access.open_to_all(app.router.add_get("/health", status.health))
     for path, handler in Page().handlers.items():
         access.open_to_all(app.router.add_get(path, handler))
+    app.router.add_get("/metrics", MetricsPage(app[METRICS].registry).text)
     app.router.add_get("/messages", Messages(app[NOTIFIER]).recent)
     notifications = Notifications(app[NOTIFIER], app[SETTINGS].max_message_bytes)
     app.router.add_get("/notifications", notifications.retained)
@@ -71,7 +86,7 @@ async def _cache(app: web.Application) -> AsyncIterator[None]:
 
 
 async def _background(app: web.Application) -> AsyncIterator[None]:
-    tasks = [asyncio.create_task(app[HUB].tidy())]
+    tasks = [asyncio.create_task(each) for each in (app[HUB].tidy(), app[METRICS].watch_loop())]
     if app[SETTINGS].heartbeat:
         tasks.append(asyncio.create_task(app[HUB].heartbeat(app[SETTINGS].heartbeat)))
     yield

@@ -21,11 +21,19 @@ class MessageTooBig(AionotifyError):
     """A message is longer than `AIONOTIFY_MAX_MESSAGE_BYTES`."""
 
 
-class Unauthorized(AionotifyError):
+class Refused(AionotifyError):
+    """A request that makes sense, but is not let in. `reason` is one of `Refusal`."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Unauthorized(Refused):
     """A request needs a token, and has none or another one."""
 
 
-class Forbidden(AionotifyError):
+class Forbidden(Refused):
     """A request comes from a web page, or by a name, from which it is not accepted."""
 
 
@@ -33,7 +41,7 @@ class NotAuthorized(AionotifyError):
     """A client may listen, but not send."""
 
 
-class Unavailable(AionotifyError):
+class Unavailable(Refused):
     """Not now: there are `AIONOTIFY_MAX_CONNECTIONS` already, or the server is stopping."""
 
 

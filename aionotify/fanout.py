@@ -3,6 +3,7 @@
 import asyncio
 import time
 
+from aionotify.counts import Cause
 from aionotify.log import Log
 from aionotify.topic import Topic
 from aionotify.wire import MAX_BATCH, Encoding
@@ -61,12 +62,13 @@ class Fanout:
         behind, head = topic.behind, topic.log.head
         batches = _Batches(topic.log)
         encoding: Encoding | None = None
-        cursor, end, batch = -1, -1, b""
+        cursor, end, batch, delivered = -1, -1, b"", 0
         while True:
             if not behind:
                 if topic.swept == head:
-                    return True
+                    break
                 topic.swept, topic.volume = head, topic.log.volume
+                topic.swept_since, topic.unswept_since = topic.unswept_since, None
                 behind.extend(topic.subscribers)
             for _ in range(min(VISITS, len(behind))):
                 subscriber = behind.popleft()
@@ -83,12 +85,24 @@ class Fanout:
                 try:  # what `Subscriber.write` does, without the call
                     subscriber.transport.write(batch)
                     subscriber.cursor = end
+                    delivered += end - cursor
                 except (OSError, RuntimeError) as error:  # of a transport in no state to write
-                    subscriber.cut_off(f"its connection is broken: {error}")
+                    subscriber.cut_off(f"its connection is broken: {error}", Cause.BROKEN)
                 if end < head and subscriber.ready:
                     behind.append(subscriber)
+            if not behind:
+                _measure(topic)
             if time.monotonic() > deadline:
-                return not behind and topic.swept == head
+                break
+        topic.counts.delivered += delivered
+        return not behind and topic.swept == head
+
+
+def _measure(topic: Topic) -> None:
+    """Everybody has been written what a sweep was for: note how long it took since publishing."""
+    if topic.swept_since is not None:
+        topic.counts.fanout_seconds.observe(time.monotonic() - topic.swept_since)
+        topic.swept_since = None
 
 
 class _Batches:

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Iterable, Iterator
 
+from aionotify.counts import Cause, Counts, Refusal
 from aionotify.errors import Unavailable
 from aionotify.fanout import Fanout
 from aionotify.log import Log
@@ -33,6 +34,7 @@ class Hub:
         self._fanout = Fanout()
         self._max_connections = max_connections
         self._closing = False
+        self.counts = Counts()
         self.connected = 0
         """How many clients listen, over all topics."""
         self.websockets = 0
@@ -58,6 +60,9 @@ class Hub:
     def publish(self, topic: Topic, message: str, after: int) -> Notification:
         """Append to the log of `topic`, with an id above `after`; the fan-out does the rest."""
         notification = topic.log.append(message, time.time(), after)
+        self.counts.published += 1
+        if topic.unswept_since is None:
+            topic.unswept_since = time.monotonic()
         self._fanout.wake(topic)
         return notification
 
@@ -65,16 +70,29 @@ class Hub:
         """For each topic, the id after which nothing is missing in its log."""
         return {name: topic.log.floor for name, topic in self._topics.items()}
 
+    @property
+    def topics(self) -> int:
+        """How many there are."""
+        return len(self._topics)
+
+    @property
+    def lagging(self) -> int:
+        """How many clients are behind because their transport is full."""
+        topics = self._topics.values()
+        return sum(not each.ready for topic in topics for each in topic.subscribers)
+
     def check_open(self) -> None:
         """Raise Unavailable where nothing more is published, since the server stops."""
         if self._closing:
-            raise Unavailable("The server is stopping. Try again in a while.")
+            raise Unavailable("The server is stopping. Try again in a while.", Refusal.STOPPING)
 
     def check_room(self) -> None:
         """Raise Unavailable where nobody more may join."""
         self.check_open()
         if self.connected >= self._max_connections:
-            raise Unavailable("Too many clients are connected. Try again in a while.")
+            raise Unavailable(
+                "Too many clients are connected. Try again in a while.", Refusal.TOO_MANY
+            )
 
     def wake(self, topic: Topic) -> None:
         """Somebody in `topic` is behind."""
@@ -83,11 +101,13 @@ class Hub:
     def joined(self, topic: Topic, subscriber: Subscriber) -> None:
         """Count who came."""
         self.connected += 1
+        self.counts.connections[subscriber.encoding.kind] += 1
         self.websockets += isinstance(subscriber, WebSocketSubscriber)
 
     def left(self, topic: Topic, subscriber: Subscriber) -> None:
         """Count who went; a topic that is of no use to anybody is forgotten."""
         self.connected -= 1
+        self.counts.connections[subscriber.encoding.kind] -= 1
         self.websockets -= isinstance(subscriber, WebSocketSubscriber)
         self.release(topic)
 
@@ -143,4 +163,6 @@ class Hub:
             await asyncio.sleep(0.01)
         for subscriber in leaving:
             if subscriber.connected:
-                subscriber.cut_off("it did not answer the close frame within the shutdown grace")
+                subscriber.cut_off(
+                    "it did not answer the close frame within the shutdown grace", Cause.CLOSING
+                )

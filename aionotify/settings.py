@@ -2,214 +2,202 @@
 
 import difflib
 import os
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import Field, dataclass, field, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from dotenv import dotenv_values
 
 from aionotify.errors import SettingsError
+from aionotify.parsing import (
+    ANY,
+    Address,
+    Origin,
+    addresses,
+    host_name,
+    integer,
+    one_of,
+    origin,
+    origins,
+    tokens,
+)
+from aionotify.spec import ACCESS, LIMITS, LISTENING, LOG, RECENTS, TIMES, Spec, setting, spec_of
+
+__all__ = ["ANY", "Address", "Origin", "Settings", "origin", "read_settings", "specs"]
 
 
-class Address(NamedTuple):
-    """Where a server listens."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-class Origin(NamedTuple):
-    """Where a web page comes from (RFC 6454 §4). Two that are the same are equal."""
-
-    scheme: str
-    host: str
-    port: int
-    """0 where the scheme has none that we know."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Spec:
-    """How a setting is written in the environment.
-
-    A secret is never shown, and may also come from a file: `<variable>_FILE` names it.
-    """
-
-    variable: str
-    accepts: str
-    parse: Callable[[str], Any]
-    secret: bool = False
-
-    @property
-    def file_variable(self) -> str:
-        return f"{self.variable}_FILE"
-
-
-def _integer(low: int, high: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not (text.isascii() and text.isdigit() and len(text) < 20):
-            raise ValueError
-        if not low <= int(text) <= high:
-            raise ValueError
-        return int(text)
-
-    return parse
-
-
-def _host(text: str) -> str:
-    if not text.isprintable() or any(character in " /,@" for character in text):
-        raise ValueError
-    text.encode("idna")  # else it is when it is looked up that this fails
-    return text
-
-
-def _level(text: str) -> str:
-    if text.lower() not in ("debug", "info", "warning", "error"):
-        raise ValueError
-    return text.lower()
-
-
-def _addresses(text: str) -> tuple[Address, ...]:
-    return tuple(_address(part.strip()) for part in text.split(","))
-
-
-def _address(text: str) -> Address:
-    """`host`, `host:port` or `[IPv6]:port`; a missing port is 0, to be filled in."""
-    if text.startswith("["):
-        host, bracket, port = text[1:].partition("]")
-        if not bracket or (port and not port.startswith(":")):
-            raise ValueError
-        port = port.removeprefix(":")
-    elif text.count(":") == 1:
-        host, _, port = text.partition(":")
-        if not port:
-            raise ValueError
-    else:
-        host, port = text, ""
-    if not _host(host):
-        raise ValueError
-    return Address(host, _integer(1, 65535)(port) if port else 0)
-
-
-_ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([0-9]{1,5}))?")
-_DEFAULT_PORTS = {"http": 80, "https": 443}
-
-
-def origin(text: str) -> Origin:
-    """The value of the header `Origin`, or what is written like it. Raises ValueError."""
-    found = _ORIGIN.fullmatch(text.lower()) if text.isascii() else None
-    if found is None:
-        raise ValueError
-    scheme, host, port = found.groups()
-    return Origin(scheme, host, int(port) if port else _DEFAULT_PORTS.get(scheme, 0))
-
-
-ANY = "*"
-"""Among the allowed origins: every one."""
-
-
-def _origins(text: str) -> tuple[Origin | str, ...]:
-    parts = (part.strip() for part in text.split(","))
-    return tuple(part if part == ANY else origin(part) for part in parts)
-
-
-_TOKEN = re.compile(r"[!-+\--~]{16,}")
-
-
-def _tokens(text: str) -> tuple[str, ...]:
-    tokens = tuple(part.strip() for part in text.split(","))
-    if not all(map(_TOKEN.fullmatch, tokens)):
-        raise ValueError
-    return tokens
-
-
-_PORT = "a port from 1 to 65535"
 _TOKENS = (
     "a token of 16 or more letters, digits and signs of ASCII without space and comma, "
     "or several separated by commas"
 )
 
 
-def _setting(
-    default: Any, variable: str, accepts: str, parse: Callable[[str], Any], *, secret: bool = False
-) -> Any:
-    spec = _Spec(variable, accepts, parse, secret)
-    return field(default=default, repr=not secret, metadata={"spec": spec})
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the server is told. The defaults serve a laptop; README.md explains each.
+    """What the server is told. The defaults serve a laptop.
 
     Sizes are in bytes, times in seconds. Values given here are taken as they are; it is
     `read_settings` that checks what people write.
     """
 
-    host: str = _setting("localhost", "AIONOTIFY_HOST", "a host name or an address", _host)
-    port: int = _setting(
-        8000, "AIONOTIFY_PORT", "a port from 0 to 65535 (0 picks a free one)", _integer(0, 65535)
+    host: str = setting(
+        "localhost",
+        "AIONOTIFY_HOST",
+        "a host name or an address",
+        host_name,
+        LISTENING,
+        "where to listen; `localhost` is 127.0.0.1 and ::1, `0.0.0.0` every IPv4 address",
     )
-    memcached_hosts: tuple[Address, ...] = _setting(
-        (), "MEMCACHED_HOST", "host or host:port, several separated by commas", _addresses
+    port: int = setting(
+        8000,
+        "AIONOTIFY_PORT",
+        "a port from 0 to 65535 (0 picks a free one)",
+        integer(0, 65535),
+        LISTENING,
+        "0 picks a free one, and the log says which",
     )
-    memcached_port: int = _setting(11211, "MEMCACHED_PORT", _PORT, _integer(1, 65535))
-    recent_limit: int = _setting(
-        5, "AIONOTIFY_RECENT_LIMIT", "a whole number from 1 to 1000", _integer(1, 1000)
+    memcached_hosts: tuple[Address, ...] = setting(
+        (),
+        "MEMCACHED_HOST",
+        "host or host:port, several separated by commas",
+        addresses,
+        RECENTS,
+        "`host` or `host:port`, several separated by commas, probed in that order, "
+        "and nothing else is",
+        unset="`localhost`, then `memcached`",
     )
-    recent_ttl: int = _setting(
+    memcached_port: int = setting(
+        11211,
+        "MEMCACHED_PORT",
+        "a port from 1 to 65535",
+        integer(1, 65535),
+        RECENTS,
+        "the port of those hosts that name none",
+    )
+    recent_limit: int = setting(
+        5,
+        "AIONOTIFY_RECENT_LIMIT",
+        "a whole number from 1 to 1000",
+        integer(1, 1000),
+        RECENTS,
+        "how many recents a client is shown",
+    )
+    recent_ttl: int = setting(
         3600,
         "AIONOTIFY_RECENT_TTL",
         "whole seconds from 1 to 2592000 (30 days, the longest that memcached keeps)",
-        _integer(1, 2_592_000),
+        integer(1, 2_592_000),
+        RECENTS,
+        "seconds for which each is kept",
     )
-    log_limit: int = _setting(
-        1000, "AIONOTIFY_LOG_LIMIT", "a whole number from 1 to 1000000", _integer(1, 1_000_000)
+    log_limit: int = setting(
+        1000,
+        "AIONOTIFY_LOG_LIMIT",
+        "a whole number from 1 to 1000000",
+        integer(1, 1_000_000),
+        LIMITS,
+        "notifications that a topic retains in memory, for those who resume or read "
+        "slowly; 16 MiB at most",
     )
-    max_message_bytes: int = _setting(
+    max_message_bytes: int = setting(
         65536,
         "AIONOTIFY_MAX_MESSAGE_BYTES",
         "bytes from 1 to 1048576 (1 MiB)",
-        _integer(1, 1_048_576),
+        integer(1, 1_048_576),
+        LIMITS,
+        "the longest message, in bytes of UTF-8",
     )
-    max_connections: int = _setting(
+    max_connections: int = setting(
         0,
         "AIONOTIFY_MAX_CONNECTIONS",
         "a whole number from 1 to 1000000",
-        _integer(1, 1_000_000),
+        integer(1, 1_000_000),
+        LIMITS,
+        "clients at the same time; past that they get 503",
+        unset="what the limit on open files allows",
     )
     """0: as many as the file limit allows."""
-    heartbeat: int = _setting(
-        25, "AIONOTIFY_HEARTBEAT", "whole seconds from 0 to 3600, where 0 is off", _integer(0, 3600)
+    heartbeat: int = setting(
+        25,
+        "AIONOTIFY_HEARTBEAT",
+        "whole seconds from 0 to 3600, where 0 is off",
+        integer(0, 3600),
+        TIMES,
+        "seconds between two pings; a client silent for two of them is cut off; 0 is off",
     )
-    stall_timeout: int = _setting(
-        30, "AIONOTIFY_STALL_TIMEOUT", "whole seconds from 1 to 3600", _integer(1, 3600)
+    stall_timeout: int = setting(
+        30,
+        "AIONOTIFY_STALL_TIMEOUT",
+        "whole seconds from 1 to 3600",
+        integer(1, 3600),
+        TIMES,
+        "seconds after which a client that accepts no byte is cut off",
     )
-    shutdown_grace: int = _setting(
-        5, "AIONOTIFY_SHUTDOWN_GRACE", "whole seconds from 0 to 300", _integer(0, 300)
+    shutdown_grace: int = setting(
+        5,
+        "AIONOTIFY_SHUTDOWN_GRACE",
+        "whole seconds from 0 to 300",
+        integer(0, 300),
+        TIMES,
+        "seconds in which clients are closed, one after another, when the server stops",
     )
-    admin_tokens: tuple[str, ...] = _setting(
-        (), "AIONOTIFY_ADMIN_TOKEN", _TOKENS, _tokens, secret=True
+    admin_tokens: tuple[str, ...] = setting(
+        (),
+        "AIONOTIFY_ADMIN_TOKEN",
+        _TOKENS,
+        tokens,
+        ACCESS,
+        "who has it sends; unset: anybody does. 16 characters or more, several separated by commas",
+        unset="unset",
+        secret=True,
     )
     """Who has one may send. None: anybody may."""
-    user_tokens: tuple[str, ...] = _setting(
-        (), "AIONOTIFY_USER_TOKEN", _TOKENS, _tokens, secret=True
+    user_tokens: tuple[str, ...] = setting(
+        (),
+        "AIONOTIFY_USER_TOKEN",
+        _TOKENS,
+        tokens,
+        ACCESS,
+        "who has it, or an admin's, listens and reads; unset: anybody does",
+        unset="unset",
+        secret=True,
     )
     """Who has one, or an admin's, may listen and read. None: anybody may."""
-    allowed_origins: tuple[Origin | str, ...] = _setting(
+    allowed_origins: tuple[Origin | str, ...] = setting(
         (),
         "AIONOTIFY_ALLOWED_ORIGINS",
         "origins like https://example.com, several separated by commas, or * for any",
-        _origins,
+        origins,
+        ACCESS,
+        "web pages of other origins that are let in: `https://example.com`, several "
+        "separated by commas; `*` for any",
+        unset="unset",
     )
-    trusted_proxies: int = _setting(
-        0, "AIONOTIFY_TRUSTED_PROXIES", "a whole number from 0 to 10", _integer(0, 10)
+    trusted_proxies: int = setting(
+        0,
+        "AIONOTIFY_TRUSTED_PROXIES",
+        "a whole number from 0 to 10",
+        integer(0, 10),
+        ACCESS,
+        "how many proxies in front may be believed about the client's address and the name it used",
     )
-    log_level: str = _setting(
-        "info", "AIONOTIFY_LOG_LEVEL", "debug, info, warning or error", _level
+    log_level: str = setting(
+        "info",
+        "AIONOTIFY_LOG_LEVEL",
+        "debug, info, warning or error",
+        one_of("debug", "info", "warning", "error"),
+        LOG,
+        "`debug`, `info`, `warning` or `error`; `debug` has a line for each request, "
+        "without its query",
+    )
+    log_format: str = setting(
+        "text",
+        "AIONOTIFY_LOG_FORMAT",
+        "text or json",
+        one_of("text", "json"),
+        LOG,
+        "`text` for people, or `json` for machines: one object a line",
     )
 
     @property
@@ -233,7 +221,7 @@ def read_settings(
     written |= {key: value for key, value in environ.items() if value.strip()}
     values: dict[str, Any] = {}
     for each in fields(Settings):
-        spec = _spec(each)
+        spec = spec_of(each)
         text = flags.get(each.name, "").strip() or written.get(spec.variable)
         if spec.secret and spec.file_variable in written:
             text = _from_file(spec, written)
@@ -243,10 +231,9 @@ def read_settings(
     return Settings(**values), _unknown(written)
 
 
-def _spec(each: "Field[Any]") -> _Spec:
-    spec = each.metadata["spec"]
-    assert isinstance(spec, _Spec)
-    return spec
+def specs() -> list[Spec]:
+    """What people are told about each setting, in the order in which they are told."""
+    return [spec_of(each) for each in fields(Settings)]
 
 
 def _read_file(path: Path | None) -> dict[str, str]:
@@ -259,7 +246,7 @@ def _read_file(path: Path | None) -> dict[str, str]:
     return {key: value for key, value in values.items() if value and value.strip()}
 
 
-def _from_file(spec: _Spec, written: Mapping[str, str]) -> str:
+def _from_file(spec: Spec, written: Mapping[str, str]) -> str:
     """A secret that stands in a file, as container engines hand them in."""
     path = Path(written[spec.file_variable])
     if spec.variable in written:
@@ -277,7 +264,7 @@ def _from_file(spec: _Spec, written: Mapping[str, str]) -> str:
         ) from error
 
 
-def _parse(spec: _Spec, text: str) -> Any:
+def _parse(spec: Spec, text: str) -> Any:
     try:
         return spec.parse(text.strip())
     except ValueError:
@@ -294,9 +281,8 @@ def _parse(spec: _Spec, text: str) -> Any:
 
 def _unknown(written: Mapping[str, str]) -> list[str]:
     """A misspelt name would otherwise be a setting that silently does nothing."""
-    specs = [_spec(each) for each in fields(Settings)]
-    known = [spec.variable for spec in specs]
-    known += [spec.file_variable for spec in specs if spec.secret]
+    known = [spec.variable for spec in specs()]
+    known += [spec.file_variable for spec in specs() if spec.secret]
     sentences = []
     for variable in written:
         if variable.startswith("AIONOTIFY_") and variable not in known:

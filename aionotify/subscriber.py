@@ -4,6 +4,7 @@ import asyncio
 import logging
 from typing import Protocol, cast
 
+from aionotify.counts import Cause, Counts
 from aionotify.wire import Encoding
 
 log = logging.getLogger(__name__)
@@ -11,6 +12,10 @@ log = logging.getLogger(__name__)
 
 class Audience(Protocol):
     """Those among whom a subscriber is, and who want to know how it fares."""
+
+    @property
+    def counts(self) -> Counts:
+        """Where to count what happens to it."""
 
     def resumed(self, subscriber: "Subscriber") -> None:
         """`subscriber` lagged, and can be written to again."""
@@ -24,6 +29,8 @@ class Audience(Protocol):
 
 class Nobody:
     """The audience of one who has not joined yet."""
+
+    counts = Counts()
 
     def resumed(self, subscriber: "Subscriber") -> None:
         """Nothing was missed."""
@@ -109,6 +116,7 @@ class Subscriber(asyncio.Protocol):
 
         It is told how many it missed, and goes on from there.
         """
+        self.audience.counts.gaps += 1
         self.write(self.encoding.gap(first - self.cursor) or b"", first)
 
     def pulse(self, interval: float) -> None:
@@ -119,8 +127,12 @@ class Subscriber(asyncio.Protocol):
         """The server stops: tell the client to come back, and close."""
         raise NotImplementedError
 
-    def cut_off(self, reason: str) -> None:
-        """End the connection at once, dropping what it has not accepted. Logged with `reason`."""
+    def cut_off(self, reason: str, cause: str) -> None:
+        """End the connection at once, dropping what it has not accepted.
+
+        Logged with `reason`, and counted under `cause`, one of `Cause`.
+        """
+        self.audience.counts.cut_off[cause] += 1
         peer = self.transport.get_extra_info("peername")
         direct = f"{peer[0]}:{peer[1]}" if peer else "unknown"
         log.info("client %s cut off: %s", self.forwarded or direct, reason)
@@ -138,7 +150,7 @@ class Subscriber(asyncio.Protocol):
         self._cancel_timer()
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(
-            timeout, self.cut_off, f"closing took more than {timeout:g} s"
+            timeout, self.cut_off, f"closing took more than {timeout:g} s", Cause.CLOSING
         )
 
     def _watch(self, pending: int, quiet: int) -> None:
@@ -153,7 +165,7 @@ class Subscriber(asyncio.Protocol):
         elif quiet < 4:
             self._watch(now_pending, quiet + 1)
         else:
-            self.cut_off(f"it has accepted nothing for {self._stall_timeout} s")
+            self.cut_off(f"it has accepted nothing for {self._stall_timeout} s", Cause.STALLED)
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:

@@ -3,6 +3,7 @@
 from collections import deque
 from typing import Protocol
 
+from aionotify.counts import Counts
 from aionotify.log import Log
 from aionotify.subscriber import Subscriber
 from aionotify.wire import MAX_BATCH, Replay
@@ -10,6 +11,10 @@ from aionotify.wire import MAX_BATCH, Replay
 
 class Owner(Protocol):
     """Who keeps topics, and wants to know what happens in them."""
+
+    @property
+    def counts(self) -> Counts:
+        """Where to count it."""
 
     def wake(self, topic: "Topic") -> None:
         """Somebody in `behind` can be written to."""
@@ -27,9 +32,22 @@ class Topic:
     `subscribers` is a dict for its order of joining: a set iterates in hash order, which misses
     the processor's caches. `behind` are those that the fan-out has yet to visit, `swept` the
     position up to which everybody has been put there, and `volume` the bytes up to that.
+    `unswept_since` is when the first was published that no sweep is after yet, `swept_since` the
+    same for the sweep that goes on.
     """
 
-    __slots__ = ("_owner", "behind", "log", "name", "subscribers", "swept", "volume")
+    __slots__ = (
+        "_owner",
+        "behind",
+        "counts",
+        "log",
+        "name",
+        "subscribers",
+        "swept",
+        "swept_since",
+        "unswept_since",
+        "volume",
+    )
 
     def __init__(self, name: str, log: Log, owner: Owner) -> None:
         self.name = name
@@ -38,6 +56,9 @@ class Topic:
         self.behind: deque[Subscriber] = deque()
         self.swept = log.head
         self.volume = log.volume
+        self.unswept_since: float | None = None
+        self.swept_since: float | None = None
+        self.counts = owner.counts
         self._owner = owner
 
     def join(self, subscriber: Subscriber) -> None:
@@ -58,6 +79,8 @@ class Topic:
         batch = self.log.between(cursor, MAX_BATCH)
         encoding = subscriber.encoding
         gap = b"" if complete else encoding.gap(None) or b""
+        self.counts.gaps += not complete
+        self.counts.delivered += len(batch)
         subscriber.write(head + gap + encoding.recents(batch), cursor + len(batch))
         if subscriber.cursor < self.log.head:
             subscriber.encoding = Replay(encoding, self.log.head)
@@ -75,6 +98,7 @@ class Topic:
             encoding = subscriber.encoding = subscriber.encoding.at(subscriber.cursor)
             batch = self.log.between(subscriber.cursor, MAX_BATCH, encoding.until)
             end = subscriber.cursor + len(batch)
+            self.counts.delivered += len(batch)
             subscriber.write(encoding.notifications(batch), end)
 
     @property

@@ -5,6 +5,7 @@ import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable
 
+from aionotify.counts import Cause
 from aionotify.errors import ProtocolError
 from aionotify.frames import (
     CloseCode,
@@ -104,7 +105,7 @@ class WebSocketSubscriber(Subscriber):
         One that let two heartbeats pass without a sound is cut off.
         """
         if self.silent >= 2:
-            self.cut_off(f"it was silent for {interval * 2:g} s")
+            self.cut_off(f"it was silent for {interval * 2:g} s", Cause.SILENT)
         elif self.ready:
             self.silent += 1
             self.transport.write(encode_frame(Opcode.PING, b""))
@@ -122,6 +123,7 @@ class WebSocketSubscriber(Subscriber):
     def overtaken(self, first: int) -> None:
         """Tell a client of JSON what it missed; close one of texts, which cannot be told."""
         if self.encoding.gap(first - self.cursor) is None:
+            self.audience.counts.cut_off[Cause.TOO_SLOW] += 1
             self.close(CloseCode.TRY_AGAIN_LATER, "too slow: notifications were missed")
         else:
             super().overtaken(first)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol, Self
 
+from aionotify.counts import Kind
 from aionotify.frames import Opcode, encode_frame
 from aionotify.notification import Notification
 
@@ -18,6 +19,10 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 class Encoding(Protocol):
     """How one kind of client is written to. Every answer is whole: nothing can stand in it."""
+
+    @property
+    def kind(self) -> str:
+        """Of which `Kind` those are that are written to like this."""
 
     @property
     def until(self) -> int:
@@ -49,6 +54,8 @@ class _Live:
 class TextFrames(_Live):
     """WebSocket text frames, as the FastAPI version sent them: `[Notification] Hello`."""
 
+    kind = Kind.WEBSOCKET_TEXT
+
     def recents(self, notifications: Sequence[Notification]) -> bytes:
         """One `[Recent] <message>` frame each."""
         return b"".join(
@@ -71,6 +78,8 @@ class TextFrames(_Live):
 class JsonFrames(_Live):
     """WebSocket text frames with one JSON object each."""
 
+    kind = Kind.WEBSOCKET_JSON
+
     def recents(self, notifications: Sequence[Notification]) -> bytes:
         """Notifications marked as `recent`."""
         return b"".join(
@@ -88,6 +97,8 @@ class JsonFrames(_Live):
 
 class ServerSentEvents(_Live):
     """Events of a `text/event-stream` (WHATWG HTML §9.2): the id, and the object as data."""
+
+    kind = Kind.EVENTS
 
     def recents(self, notifications: Sequence[Notification]) -> bytes:
         """Notifications marked as `recent`."""
@@ -116,6 +127,11 @@ class Replay:
 
     live: Encoding
     until: int
+
+    @property
+    def kind(self) -> str:
+        """As the live encoding has it."""
+        return self.live.kind
 
     def at(self, cursor: int) -> Encoding:
         """The live encoding once everything is replayed."""

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 import aionotify.fanout
+from aionotify.counts import Counts
 from aionotify.fanout import VISITS, Fanout
 from aionotify.log import Log
 from aionotify.notification import Notification
@@ -33,6 +34,7 @@ class Room:
     """A topic, its fan-out, and its clients; messages are their number and some padding."""
 
     def __init__(self, limit: int = 1000, max_bytes: int = 16 << 20) -> None:
+        self.counts = Counts()
         self.fanout = Fanout()
         self.topic = Topic("main", Log(limit, max_bytes), self)
         self.published = 0
@@ -336,3 +338,17 @@ class Interleavings(RuleBasedStateMachine):
 
 TestInterleavings = Interleavings.TestCase
 TestInterleavings.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+
+
+def test_what_is_delivered_is_counted_and_a_sweep_is_measured_once(loop: HandLoop) -> None:
+    """However many notifications one write carries."""
+    room = Room()
+    for _ in range(VISITS + 1):
+        room.join()
+    for _ in range(10):
+        room.publish()
+    room.topic.unswept_since = loop.monotonic() - 1
+    loop.settle()
+    assert room.counts.delivered == 10 * (VISITS + 1)
+    assert sum(room.counts.fanout_seconds.counts) == 1
+    assert room.counts.fanout_seconds.sum >= 1

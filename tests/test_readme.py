@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from aionotify.settings import Settings, read_settings
+from aionotify.settings import read_settings
 from tests.support import (
     ROOT,
     MemcachedProcess,
@@ -209,16 +209,6 @@ async def test_the_example_of_mounting_serves_under_its_prefix(
     assert isinstance(client, TestClient)
     async with client.get("/notify/messages") as response:
         assert await response.text() == '{"recent_messages":[]}'
-
-
-def test_the_table_of_settings_and_the_example_file_name_every_variable() -> None:
-    from dataclasses import fields
-
-    example = (ROOT / ".env.example").read_text(encoding="utf-8")
-    for each in fields(Settings):
-        spec = each.metadata["spec"]
-        assert f"| `{spec.variable}` |" in README
-        assert f"#{spec.variable}=" in example
 
 
 async def test_the_python_consumer_resumes_after_a_restart(

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 import aionotify.fanout
+from aionotify.counts import Counts
 from aionotify.eventstream import EventStream
 from aionotify.fanout import Fanout
 from aionotify.log import Log
@@ -50,6 +51,7 @@ class Resuming(RuleBasedStateMachine):
         self.patch.setattr(aionotify.fanout, "SLICE", -1)
         self.patch.setattr(aionotify.fanout, "VISITS", 2)
         self.fanout = Fanout()
+        self.counts = Counts()
         self.topic = Topic("main", Log(limit, max_bytes), self)
         self.ids: list[int] = []
         self.clients: list[Client] = []

@@ -145,6 +145,14 @@ KNOBS = [
         {"debug": "debug", "INFO": "info", " Warning ": "warning", "error": "error"},
         ["verbose", "10", "info,debug", "critical"],
     ),
+    Knob(
+        "log_format",
+        "AIONOTIFY_LOG_FORMAT",
+        "text",
+        "text or json",
+        {"text": "text", "JSON": "json", " Text ": "text"},
+        ["xml", "text,json", "1"],
+    ),
 ]
 
 every_knob = pytest.mark.parametrize("knob", KNOBS, ids=[knob.variable for knob in KNOBS])

@@ -1,5 +1,6 @@
 """Who is sent what: joining, lagging and leaving a topic."""
 
+from aionotify.counts import Counts
 from aionotify.log import Log
 from aionotify.subscriber import Subscriber
 from aionotify.topic import Topic
@@ -12,6 +13,7 @@ class Owner:
     """Keeps a list of what it hears."""
 
     def __init__(self) -> None:
+        self.counts = Counts()
         self.woken: list[Topic] = []
         self.here: list[Subscriber] = []
 

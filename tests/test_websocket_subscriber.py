@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from aionotify.counts import Counts
 from aionotify.subscriber import Subscriber
 from aionotify.websocket import CLOSE_TIMEOUT, FRAMES_PER_TURN, MAX_UNSENT, WebSocketSubscriber
 from aionotify.wire import TEXT
@@ -18,6 +19,7 @@ class Audience:
     """Notes who has left, and who can be written to again."""
 
     def __init__(self) -> None:
+        self.counts = Counts()
         self.gone: list[Subscriber] = []
         self.back: list[Subscriber] = []
 

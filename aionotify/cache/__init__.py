@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from aionotify.cache.memcached import Memcached, probe
 from aionotify.cache.recents import Recents, decode, encode
+from aionotify.counts import Histogram
 from aionotify.errors import CacheError
 from aionotify.notification import MAIN, Notification
 from aionotify.settings import Address
@@ -43,6 +44,10 @@ class Cache:
 
     def __init__(self, addresses: Sequence[Address], limit: int, ttl: int) -> None:
         """The newest `limit` are kept for `ttl` seconds; `addresses` are probed in order."""
+        self.errors = 0
+        """How often a memcached failed that was in use."""
+        self.write_seconds = Histogram()
+        """How long it took to merge and store one topic."""
         self._addresses = addresses
         self._limit = limit
         self._ttl = ttl
@@ -205,8 +210,10 @@ class Cache:
         for topic in list(self._dirty):
             self._dirty.discard(topic)
             waiting = self._waiting.pop(topic, ())
+            started = time.monotonic()
             try:
                 await self._merge(topic, memcached)
+                self.write_seconds.observe(time.monotonic() - started)
             except CacheError:
                 self._dirty.add(topic)
                 raise
@@ -232,6 +239,7 @@ class Cache:
         """Fall back to memory."""
         if self._memcached is memcached:
             self._memcached = None
+            self.errors += 1
             self._work.set()
             self._wait_no_more()
             log.warning(

@@ -37,7 +37,7 @@ async def subscribe(
     notifier.join(topic, subscriber, head, since)
     if rest:
         subscriber.data_received(rest)
-    return Takeover(status=200)
+    return Takeover(status=int(head[9:12]))  # behind "HTTP/1.1 ": for the log
 
 
 def _take_over(request: web.Request, subscriber: Subscriber) -> bytes:
