@@ -176,7 +176,7 @@ async def test_expired_topics_are_forgotten(
         for number in range(1000):
             cache.add(f"topic{number}", note(number))
         cache.add("young", note(1, age=-60))
-        await eventually(lambda: not connected or not cache._dirty, what="all are written")
+        await eventually(lambda: not connected or not cache._dirty, 8, "all are written")
         clock.now += 3600
         await eventually(lambda: list(cache._known) == ["young"], what="the others are forgotten")
         assert cache._dirty <= {"young"}
