@@ -352,3 +352,7 @@ def test_what_is_delivered_is_counted_and_a_sweep_is_measured_once(loop: HandLoo
     assert room.counts.delivered == 10 * (VISITS + 1)
     assert sum(room.counts.fanout_seconds.counts) == 1
     assert room.counts.fanout_seconds.sum >= 1
+    room.topic.behind.extend(room.topic.subscribers)  # as those do who lagged: no new sweep
+    room.wake(room.topic)
+    loop.settle()
+    assert sum(room.counts.fanout_seconds.counts) == 1

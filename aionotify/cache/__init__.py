@@ -207,13 +207,14 @@ class Cache:
 
     async def _write(self, memcached: Memcached) -> None:
         """Merge every topic that is dirty by now; what is published meanwhile can wait."""
+        loop = asyncio.get_running_loop()
         for topic in list(self._dirty):
             self._dirty.discard(topic)
             waiting = self._waiting.pop(topic, ())
-            started = time.monotonic()
+            started = loop.time()
             try:
                 await self._merge(topic, memcached)
-                self.write_seconds.observe(time.monotonic() - started)
+                self.write_seconds.observe(loop.time() - started)
             except CacheError:
                 self._dirty.add(topic)
                 raise
