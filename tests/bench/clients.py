@@ -75,9 +75,9 @@ class Crowd:
         """Read from one client with `receive`."""
         self._receivers[fd] = receive
 
-    def connect(self, count: int, recents: int = 0, seconds: float = 60) -> None:
-        """`count` more clients, that each got the handshake's end and `recents` bytes more."""
-        request = _request(self.port, "/ws")
+    def connect(self, count: int, recents: int = 0, seconds: float = 60, path: str = "/ws") -> None:
+        """`count` more clients, that each got the answer's head and `recents` bytes more."""
+        request = _request(self.port, path)
         deadline = time.monotonic() + seconds
         pending: dict[int, bytes] = {}
         opened = 0
@@ -110,7 +110,7 @@ class Crowd:
         got = self._receivers[fd](self._buffer)
         pending[fd] += bytes(self._buffer[:got])
         head, end, rest = pending[fd].partition(b"\r\n\r\n")
-        if not got or (end and (b" 101 " not in head or len(rest) > recents)):
+        if not got or (end and (not _accepted(head) or len(rest) > recents)):
             raise Failure(f"a client was answered {pending[fd][:300]!r}")
         return bool(end) and len(rest) == recents
 
@@ -161,6 +161,10 @@ class Crowd:
         if not events:
             raise Failure(f"time is up: {problem}")
         return events
+
+
+def _accepted(head: bytes) -> bool:
+    return head.startswith((b"HTTP/1.1 101 ", b"HTTP/1.1 200 "))
 
 
 def text_frame(message: str) -> bytes:

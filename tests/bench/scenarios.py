@@ -44,6 +44,10 @@ def scenarios(quick: bool) -> Iterator[Scenario]:
     """All of them, in order; `quick` ones are too short for figures that mean anything."""
     for count, messages in ((100, 20),) if quick else _MESSAGES:
         yield Scenario(f"one-{count}", count, _one_message(messages))
+    for name, form in _FORMATS.items():
+        count, messages = (100, 20) if quick else (5000, 30)
+        run = _one_message(messages, form)
+        yield Scenario(f"{name}-{count}", count, run, lambda peer: peer.formats)
     yield Scenario("burst", 100 if quick else 1000, _bursts(2 if quick else 10))
     yield Scenario("storm", 200 if quick else 2000, _storm, lambda peer: peer.recents)
     yield Scenario("memory", 200 if quick else 5000, _memory)
@@ -59,6 +63,28 @@ _MESSAGES = ((100, 200), (1000, 60), (5000, 30), (15_000, 10))
 """Clients, and messages one after another to all of them."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Format:
+    """A way of listening: what a client is sent for one recent, and for each message after it."""
+
+    path: str
+    welcome: int
+    live: int
+
+
+_OBJECT = len(
+    '{"type":"notification","id":"1763884800000000","time":"2025-11-23T08:00:00.000Z",'
+    '"topic":"main","message":""}'
+)
+_JSON, _JSON_RECENT = _OBJECT + LENGTH, _OBJECT + LENGTH + len(',"recent":true')
+_EVENT = len("id: 1763884800000000\ndata: \n\n")
+
+_FORMATS = {
+    "json": _Format("/ws?format=json", frame_size(_JSON_RECENT), frame_size(_JSON)),
+    "events": _Format("/events", len("retry: 2000\n\n") + _EVENT + _JSON_RECENT, _EVENT + _JSON),
+}
+
+
 class _Room:
     """A server, its clients, and what was published so far."""
 
@@ -68,6 +94,7 @@ class _Room:
         self._plain = peer.plain
         self._recents = RECENTS if peer.recents else 0
         self._published = 0
+        self._format: _Format | None = None
         self.publish()  # nchan aborts where somebody waits for recents of a topic without any
 
     def publish(self, count: int = 1, length: int = LENGTH, seconds: float = 20) -> float:
@@ -77,10 +104,16 @@ class _Room:
         for _ in range(count):
             self._published += 1
             frames += text_frame(f"{prefix}{self._published:0{length}}")
-        size = count * frame_size(len(LIVE) + length)
+        each = self._format.live if self._format else frame_size(len(LIVE) + length)
+        size = count * each
         started = time.perf_counter()
         self.crowd.publish(frames)
         return self.crowd.receive(size, seconds) - started
+
+    def connect_with(self, form: _Format, clients: int) -> None:
+        """So many clients, all of which listen in this way."""
+        self._format = form
+        self.crowd.connect(clients, form.welcome, path=form.path)
 
     def connect(self, clients: int) -> float:
         """So many clients more, each with its recents: seconds until the last had them."""
@@ -101,9 +134,12 @@ def _rooms(scenario: Callable[[_Room, int], Figures]) -> Callable[[Peer, int], F
     return run
 
 
-def _one_message(messages: int) -> Callable[[Peer, int], Figures]:
+def _one_message(messages: int, form: _Format | None = None) -> Callable[[Peer, int], Figures]:
     def scenario(room: _Room, clients: int) -> Figures:
-        room.connect(clients)
+        if form:
+            room.connect_with(form, clients)
+        else:
+            room.connect(clients)
         return _rate(room, clients, messages, 1)
 
     return _rooms(scenario)

@@ -32,6 +32,8 @@ class Peer:
     """It passes messages on as they are, without `[Notification] ` or `[Recent] ` before them."""
     recents: bool = True
     health: bool = True
+    formats: bool = False
+    """It speaks JSON and server-sent events too."""
     stalls: bool = True
     """It is written for more than clients that read at once."""
 
@@ -59,6 +61,7 @@ PEERS = (
         _needs("uvloop"),
         # Pings would spoil the counting of bytes; without memcached, like the others.
         environment={"AIONOTIFY_HEARTBEAT": "0", "MEMCACHED_HOST": "127.0.0.1:1"},
+        formats=True,
     ),
     Peer(FASTAPI, _python("fastapi_server"), _needs("fastapi", "uvicorn", "uvloop", "httptools")),
     Peer("aiohttp send_str", _python("aiohttp_server"), _needs("uvloop")),
