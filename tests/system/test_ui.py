@@ -270,7 +270,7 @@ async def flood(server: ServerProcess, count: int, seconds: float) -> None:
                 due = start + seconds * number / count
                 await asyncio.sleep(max(0, due - loop.time()))
         await admin.ping()
-        reading.cancel()
+    await reading  # until the end: the closing frame stands behind all that is still to be read
 
 
 async def test_ten_thousand_in_ten_seconds_do_not_freeze_it() -> None:
