@@ -4,16 +4,15 @@ import hashlib
 import hmac
 import ipaddress
 import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from functools import lru_cache
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from aionotify.counts import Refusal
 from aionotify.errors import Forbidden, Unauthorized
 from aionotify.settings import ANY, Origin, Settings, origin
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 SCHEME = "bearer "
 TOKEN_PROTOCOL = "token."

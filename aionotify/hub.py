@@ -4,14 +4,13 @@ import asyncio
 import time
 from collections.abc import Iterable, Iterator
 
-from aionotify.counts import Cause, Counts, Refusal
+from aionotify.counts import Cause, Counts, Kind, Refusal
 from aionotify.errors import Unavailable
 from aionotify.fanout import Fanout
 from aionotify.log import Log
 from aionotify.notification import Notification
 from aionotify.subscriber import Subscriber
 from aionotify.topic import Topic
-from aionotify.websocket import WebSocketSubscriber
 
 PACE = 0.001
 """Seconds between two closings at the end, unless the grace asks for more haste."""
@@ -35,10 +34,16 @@ class Hub:
         self._max_connections = max_connections
         self._closing = False
         self.counts = Counts()
-        self.connected = 0
+
+    @property
+    def connected(self) -> int:
         """How many clients listen, over all topics."""
-        self.websockets = 0
+        return self.counts.connections.total()
+
+    @property
+    def websockets(self) -> int:
         """How many of them do so over a WebSocket."""
+        return self.connected - self.counts.connections[Kind.EVENTS]
 
     def find(self, name: str) -> Topic | None:
         """The topic of that name, if somebody listens to it or it retains something."""
@@ -100,15 +105,11 @@ class Hub:
 
     def joined(self, topic: Topic, subscriber: Subscriber) -> None:
         """Count who came."""
-        self.connected += 1
         self.counts.connections[subscriber.encoding.kind] += 1
-        self.websockets += isinstance(subscriber, WebSocketSubscriber)
 
     def left(self, topic: Topic, subscriber: Subscriber) -> None:
         """Count who went; a topic that is of no use to anybody is forgotten."""
-        self.connected -= 1
         self.counts.connections[subscriber.encoding.kind] -= 1
-        self.websockets -= isinstance(subscriber, WebSocketSubscriber)
         self.release(topic)
 
     def release(self, topic: Topic) -> None:

@@ -2,10 +2,10 @@
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 from pythonjsonlogger.json import JsonFormatter
 
 from aionotify.access import Access
@@ -13,8 +13,6 @@ from aionotify.access import Access
 log = logging.getLogger(__name__)
 
 TEXT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class JsonLines(JsonFormatter):

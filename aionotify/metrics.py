@@ -1,9 +1,10 @@
 """What the hub and the cache have counted, as Prometheus wants to read it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.metrics_core import (
     CounterMetricFamily,
@@ -20,8 +21,6 @@ from aionotify.hub import Hub
 
 LAG_INTERVAL = 0.5
 """Seconds between two looks at how late the event loop is."""
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Metrics(Collector):

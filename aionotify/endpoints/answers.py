@@ -1,8 +1,9 @@
 """How every answer over HTTP looks: compact JSON, errors included."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from aionotify.errors import (
     Forbidden,
@@ -15,8 +16,6 @@ from aionotify.wire import compact_json
 
 RETRY_AFTER = "5"
 """Seconds after which it makes sense to try again."""
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def json_response(

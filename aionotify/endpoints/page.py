@@ -2,15 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Awaitable, Callable
 from importlib import resources
 
 from aiohttp import ETag, web
+from aiohttp.typedefs import Handler
 
 from aionotify import __version__
 from aionotify.endpoints.description import as_html
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 HTML, SCRIPT, STYLE = "text/html", "text/javascript", "text/css"
 
