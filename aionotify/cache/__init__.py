@@ -114,7 +114,7 @@ class Cache:
         known = self._known.get(topic)
         if known is None:
             return []
-        known.expire((time.time() - self._ttl) * 1000)
+        known.expire(self._oldest())
         return list(known.notifications)
 
     def newest(self, topic: str) -> int:
@@ -125,7 +125,7 @@ class Cache:
     def count(self, topic: str) -> int:
         """How many notifications `recents` has, without the work of making a list."""
         known = self._known.get(topic)
-        oldest = (time.time() - self._ttl) * 1000
+        oldest = self._oldest()
         return sum(each.time > oldest for each in known.notifications) if known else 0
 
     def floor(self, topic: str) -> int | None:
@@ -285,14 +285,14 @@ class Cache:
     def _learn(self, topic: str, others: Iterable[Notification], floor: int = 0) -> None:
         """Keep the newest of what is known and `others`, without the expired ones."""
         known = self._known.setdefault(topic, Recents())
-        known.learn(others, self._limit, (time.time() - self._ttl) * 1000)
+        known.learn(others, self._limit, self._oldest())
         known.floor = max(known.floor, floor)
         if not known.notifications:
             del self._known[topic]
 
     def _forget_expired(self) -> None:
         """Drop the topics of which nothing is left, so that they cost no memory."""
-        oldest = (time.time() - self._ttl) * 1000
+        oldest = self._oldest()
         for topic, known in list(self._known.items()):
             if all(each.time <= oldest for each in known.notifications):
                 del self._known[topic]
@@ -300,6 +300,10 @@ class Cache:
         self._opened &= {*self._known, MAIN}
         for topic in self._waiting.keys() - self._dirty:
             _settle(self._waiting.pop(topic))
+
+    def _oldest(self) -> float:
+        """What was published by then, in milliseconds since the epoch, has expired."""
+        return (time.time() - self._ttl) * 1000
 
     def _wait_no_more(self) -> None:
         """Nothing is written any more that somebody waits for."""
