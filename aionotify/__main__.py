@@ -11,11 +11,11 @@ from pathlib import Path
 
 from aionotify import __version__
 from aionotify.errors import SettingsError
-from aionotify.journal import log_to_stderr
+from aionotify.logs import configure_logging
 from aionotify.server import serve
-from aionotify.settings import Settings, read_settings, specs
+from aionotify.settings import Settings, options, read_settings
 
-log = logging.getLogger("aionotify")
+logger = logging.getLogger("aionotify")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,9 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SettingsError as error:
         print(f"aionotify: {error}", file=sys.stderr)
         return 2
-    log_to_stderr(settings.log_level, settings.log_format)
+    configure_logging(settings.log_level, settings.log_format)
     for hint in hints:
-        log.warning("%s", hint)
+        logger.warning("%s", hint)
     return _run(settings)
 
 
@@ -49,9 +49,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _explained() -> str:
-    """Every setting, by group, with its default in brackets."""
+    """Every option, by group, with its default in brackets."""
     lines = ["Flags win, then these variables of the environment, then the same lines in .env."]
-    for group, members in itertools.groupby(specs(), lambda each: each.group):
+    for group, members in itertools.groupby(options(), lambda each: each.group):
         lines += ["", f"{group}:"]
         for each in members:
             names = f"{each.variable}, {each.file_variable}" if each.secret else each.variable

@@ -7,17 +7,17 @@ from aiohttp import web
 
 from aionotify.access import Access
 from aionotify.cache import Cache
-from aionotify.endpoints.answers import errors_as_json
 from aionotify.endpoints.events import Events
 from aionotify.endpoints.messages import Messages
-from aionotify.endpoints.metrics import MetricsPage
 from aionotify.endpoints.notifications import Notifications
-from aionotify.endpoints.page import Page
+from aionotify.endpoints.prometheus import MetricsPage
 from aionotify.endpoints.status import Status
-from aionotify.endpoints.websocket import WebSocket
+from aionotify.endpoints.ui import Page
+from aionotify.endpoints.ws import WebSocket
+from aionotify.http.responses import errors_as_json
 from aionotify.hub import Hub
-from aionotify.journal import Journal
 from aionotify.limits import connections_allowed
+from aionotify.logs import Journal
 from aionotify.metrics import Metrics
 from aionotify.notifier import Notifier
 from aionotify.settings import Settings
@@ -39,7 +39,7 @@ def create_app(settings: Settings | None = None) -> web.Application:
     app[ACCESS] = access
     app[CACHE] = Cache(settings.memcached_addresses, settings.recent_limit, settings.recent_ttl)
     app[HUB] = Hub(
-        settings.log_limit,
+        settings.history_limit,
         settings.recent_ttl,
         settings.max_connections or connections_allowed(),
     )
@@ -82,11 +82,13 @@ async def _cache(app: web.Application) -> AsyncIterator[None]:
     await app[CACHE].start()
     await app[NOTIFIER].start()
     yield
-    await app[CACHE].stop(app[HUB].floors())
+    await app[CACHE].stop(app[HUB].complete_since())
 
 
 async def _background(app: web.Application) -> AsyncIterator[None]:
-    tasks = [asyncio.create_task(each) for each in (app[HUB].tidy(), app[METRICS].watch_loop())]
+    tasks = [
+        asyncio.create_task(each) for each in (app[HUB].expire_loop(), app[METRICS].watch_loop())
+    ]
     if app[SETTINGS].heartbeat:
         tasks.append(asyncio.create_task(app[HUB].heartbeat(app[SETTINGS].heartbeat)))
     yield
@@ -96,4 +98,4 @@ async def _background(app: web.Application) -> AsyncIterator[None]:
 
 
 async def _close(app: web.Application) -> None:
-    await app[HUB].close(app[SETTINGS].shutdown_grace)
+    await app[HUB].shutdown(app[SETTINGS].shutdown_grace)

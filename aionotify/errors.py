@@ -1,5 +1,7 @@
 """What can go wrong, as exceptions. Each message says what was wrong and what is accepted."""
 
+from aionotify.stats import RejectReason
+
 
 class AionotifyError(Exception):
     """The root of all errors that aionotify raises itself."""
@@ -21,27 +23,27 @@ class MessageTooBig(AionotifyError):
     """A message is longer than `AIONOTIFY_MAX_MESSAGE_BYTES`."""
 
 
-class Refused(AionotifyError):
-    """A request that makes sense, but is not let in. `reason` is one of `Refusal`."""
+class Rejected(AionotifyError):
+    """A request that makes sense, but is not let in. `reason` is one of `RejectReason`."""
 
-    def __init__(self, message: str, reason: str) -> None:
+    def __init__(self, message: str, reason: RejectReason) -> None:
         super().__init__(message)
         self.reason = reason
 
 
-class Unauthorized(Refused):
+class Unauthorized(Rejected):
     """A request needs a token, and has none or another one."""
 
 
-class Forbidden(Refused):
+class Forbidden(Rejected):
     """A request comes from a web page, or by a name, from which it is not accepted."""
 
 
-class NotAuthorized(AionotifyError):
+class PublishForbidden(AionotifyError):
     """A client may listen, but not send."""
 
 
-class Unavailable(Refused):
+class Unavailable(Rejected):
     """Not now: there are `AIONOTIFY_MAX_CONNECTIONS` already, or the server is stopping."""
 
 

@@ -4,14 +4,15 @@ import asyncio
 import socket
 from collections.abc import Mapping
 
-from aionotify.subscriber import Subscriber
-from aionotify.wire import SSE
+from aionotify.encoders import EVENT_STREAM
+from aionotify.stats import ClientKind
+from aionotify.subscriber import State, Subscriber
 
 RETRY = 2000
-"""Milliseconds after which a client reconnects that lost its connection."""
+"""Milliseconds after which a client that lost its connection reconnects."""
 
 CLOSE_TIMEOUT = 5.0
-"""Seconds in which what was written is to be flushed at the end."""
+"""Seconds in which pending data is flushed when a stream ends."""
 
 HEADERS = {
     "Content-Type": "text/event-stream",
@@ -19,29 +20,37 @@ HEADERS = {
     "X-Accel-Buffering": "no",
     "Connection": "close",
 }
-"""Without a length the body ends where the connection does (RFC 9112 §6.3): every HTTP/1.0 proxy
-can read it, and nothing needs to be framed."""
+"""Without a length, the body ends where the connection ends (RFC 9112 §6.3), so that HTTP/1.0
+proxies can read it and no chunk needs a frame."""
 
 
 def head(more: Mapping[str, str] | None = None) -> bytes:
-    """The head of the answer, and the first line of the stream."""
+    """Return the response head with the headers `more`, and the first line of the stream."""
     lines = ["HTTP/1.1 200 OK", *(f"{name}: {value}" for name, value in HEADERS.items())]
     lines += [f"{name}: {value}" for name, value in (more or {}).items()]
     return "\r\n".join([*lines, "", f"retry: {RETRY}\n\n"]).encode()
 
 
 class EventStream(Subscriber):
-    """A client that only listens: whatever it sends after its request is dropped."""
+    """A client of server-sent events. Anything it sends after its request is ignored."""
 
     __slots__ = ("_heartbeat",)
 
     def __init__(self, stall_timeout: float, heartbeat: float) -> None:
-        """`heartbeat` in seconds: a peer that acknowledges nothing for two of them is gone."""
-        super().__init__(SSE, stall_timeout)
+        """Create a stream; a peer that acknowledges nothing for two heartbeats is gone."""
+        super().__init__(EVENT_STREAM, stall_timeout)
         self._heartbeat = heartbeat
 
+    @property
+    def kind(self) -> ClientKind:
+        """Server-sent events."""
+        return ClientKind.EVENTS
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Have the kernel notice a peer that vanished: a stream gets no answer to its comments."""
+        """Take over `transport`, and let the kernel detect a peer that vanished.
+
+        A stream gets no answer to its comments, so the server cannot tell by itself.
+        """
         super().connection_made(transport)
         connection = transport.get_extra_info("socket")
         if self._heartbeat and connection is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
@@ -49,19 +58,19 @@ class EventStream(Subscriber):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
     def data_received(self, data: bytes) -> None:
-        """Nothing is expected of the client."""
+        """Ignore data after the request."""
 
     def eof_received(self) -> None:
-        """The client is done: the transport is closed."""
+        """Close the transport: the client has ended the connection."""
         self._leave()
 
-    def pulse(self, interval: float) -> None:
-        """A comment, so that no proxy takes the connection for idle."""
-        if self.ready:
+    def ping(self, interval: float) -> None:
+        """Send a comment, so that no proxy takes the connection for idle."""
+        if self.writable:
             self.transport.write(b":\n\n")
 
-    def restart(self) -> None:
-        """Close: the client comes back by itself, with the id of what it saw last."""
-        if not self._leaving:
-            self._end(CLOSE_TIMEOUT)
+    def close_for_restart(self) -> None:
+        """End the stream: the client reconnects by itself, with the last id that it saw."""
+        if self.state < State.CLOSING:
+            self._close_within(CLOSE_TIMEOUT)
             self.transport.close()

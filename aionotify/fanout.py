@@ -1,29 +1,29 @@
-"""The sweep: the one hot path."""
+"""The fan-out: the one hot path."""
 
 import asyncio
 import time
 
-from aionotify.counts import Cause
-from aionotify.log import Log
+from aionotify.encoders import Encoder
+from aionotify.stats import DisconnectReason
+from aionotify.subscriber import State
 from aionotify.topic import Topic
-from aionotify.wire import MAX_BATCH, Encoding
 
-SLICE = 0.004
-"""Seconds after which a sweep gives the event loop back."""
+TIME_SLICE = 0.004
+"""Seconds after which a pass yields to the event loop."""
 
-VISITS = 32
+CLOCK_CHECK_EVERY = 32
 """Subscribers visited between two looks at the clock."""
 
-KEPT = 16
-"""Batches that one slice keeps for those who stand at the same place: a mebibyte at most."""
+MAX_CACHED_BATCHES = 16
+"""Encoded batches kept during one slice: a mebibyte at most."""
 
 
 class Fanout:
-    """Brings every subscriber that can be written to up to the head of its topic's log.
+    """Brings every writable subscriber up to the head of its topic's history.
 
-    What lies between a cursor and the head goes out as one write, and is encoded once for all
-    that stand at the same place: the busier it gets, the cheaper each delivery is. Nobody is
-    waited for.
+    All pending notifications of a subscriber go out in one write, encoded once for all subscribers
+    at the same position: the busier the server, the cheaper each delivery. Never waits for a
+    client.
     """
 
     def __init__(self) -> None:
@@ -31,15 +31,15 @@ class Fanout:
         self._scheduled = False
 
     def wake(self, topic: Topic) -> None:
-        """Something was published in `topic`, or somebody in it can be written to again."""
+        """Schedule `topic`: it has a new notification or a subscriber that is writable again."""
         self._active[topic] = None
         if not self._scheduled:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._run)
 
     def _run(self) -> None:
-        """One slice; the topics take turns. An error in it does not end the fan-out."""
-        deadline = time.monotonic() + SLICE
+        """Run one time slice; topics take turns. An exception does not stop the fan-out."""
+        deadline = time.monotonic() + TIME_SLICE
         try:
             while self._active:
                 topic = next(iter(self._active))
@@ -58,66 +58,72 @@ class Fanout:
                 asyncio.get_running_loop().call_soon(self._run)
 
     def _sweep(self, topic: Topic, deadline: float) -> bool:
-        """Visit who is behind until `deadline`; answer whether nobody is left."""
-        behind, head = topic.behind, topic.log.head
-        batches = _Batches(topic.log)
-        encoding: Encoding | None = None
+        """Visit pending subscribers until `deadline`; return whether none is left."""
+        # The inner loop is flat on purpose. Measured with a transport that does nothing, a visit
+        # costs 127 ns written out, 153 with `Subscriber.write` called, 254 split into methods; a
+        # delivery over loopback costs 7,100. The call is worth its 0.4 %, the split not its 1.8 %.
+        pending, history = topic.pending, topic.history
+        head, batches, is_open = history.head, _Batches(topic), State.OPEN
+        encoder: Encoder | None = None
         cursor, end, batch, delivered = -1, -1, b"", 0
-        while True:
-            if not behind:
-                if topic.swept == head:
-                    break
-                topic.swept, topic.volume = head, topic.log.volume
-                topic.swept_since, topic.unswept_since = topic.unswept_since, None
-                behind.extend(topic.subscribers)
-            for _ in range(min(VISITS, len(behind))):
-                subscriber = behind.popleft()
-                if not subscriber.ready or subscriber.cursor == head:
+        while pending or _start_pass(topic, head):
+            for _ in range(min(CLOCK_CHECK_EVERY, len(pending))):
+                subscriber = pending.popleft()
+                if subscriber.state is not is_open or subscriber.cursor == head:
                     continue
-                if subscriber.cursor != cursor or subscriber.encoding is not encoding:
-                    if subscriber.cursor < topic.log.first:
-                        subscriber.overtaken(topic.log.first)
-                        if not subscriber.ready:
+                if subscriber.cursor != cursor or subscriber.encoder is not encoder:
+                    if subscriber.cursor < history.first:
+                        subscriber.skip_to(history.first)
+                        if subscriber.state is not is_open:
                             continue
                     cursor = subscriber.cursor
-                    encoding = subscriber.encoding = subscriber.encoding.at(cursor)
-                    batch, end = batches.get(encoding, cursor)
-                try:  # what `Subscriber.write` does, without the call
-                    subscriber.transport.write(batch)
-                    subscriber.cursor = end
+                    encoder = subscriber.encoder = subscriber.encoder.at_position(cursor)
+                    batch, end = batches.get(encoder, cursor)
+                try:
+                    subscriber.write(batch, end)
                     delivered += end - cursor
-                except (OSError, RuntimeError) as error:  # of a transport in no state to write
-                    subscriber.cut_off(f"its connection is broken: {error}", Cause.BROKEN)
-                if end < head and subscriber.ready:
-                    behind.append(subscriber)
-            if not behind:
-                _measure(topic)
+                except (OSError, RuntimeError) as error:  # the transport is in no state to write
+                    message = f"the connection is broken: {error}"
+                    subscriber.disconnect(message, DisconnectReason.BROKEN)
+                if end < head and subscriber.state is is_open:
+                    pending.append(subscriber)
+            if not pending:
+                _finish_pass(topic)
             if time.monotonic() > deadline:
                 break
-        topic.counts.delivered += delivered
-        return not behind and topic.swept == head
+        topic.stats.delivered += delivered
+        return not pending and topic.pass_head == head
 
 
-def _measure(topic: Topic) -> None:
-    """Everybody has been written what a sweep was for: note how long it took since publishing."""
-    if topic.swept_since is not None:
-        topic.counts.fanout_seconds.observe(time.monotonic() - topic.swept_since)
-        topic.swept_since = None
+def _start_pass(topic: Topic, head: int) -> bool:
+    """Queue all subscribers if something was published since the last pass; return whether so."""
+    if topic.pass_head == head:
+        return False
+    topic.pass_head, topic.pass_bytes = head, topic.history.total_bytes
+    topic.pass_started_at, topic.first_unsent_at = topic.first_unsent_at, None
+    topic.pending.extend(topic.subscribers)
+    return True
+
+
+def _finish_pass(topic: Topic) -> None:
+    """Record how long the pass took, counted from the first publish that it delivered."""
+    if topic.pass_started_at is not None:
+        topic.stats.fanout_seconds.observe(time.monotonic() - topic.pass_started_at)
+        topic.pass_started_at = None
 
 
 class _Batches:
-    """What is to be written from a cursor on, encoded once however many stand there."""
+    """Encoded batches of one slice, shared by the subscribers at the same position."""
 
-    def __init__(self, log: Log) -> None:
-        self._log = log
-        self._encoded: dict[tuple[Encoding, int], tuple[bytes, int]] = {}
+    def __init__(self, topic: Topic) -> None:
+        self._topic = topic
+        self._encoded: dict[tuple[Encoder, int], tuple[bytes, int]] = {}
 
-    def get(self, encoding: Encoding, cursor: int) -> tuple[bytes, int]:
-        """The bytes, and the position that they lead up to. Keeps no more than a few batches."""
-        key = encoding, cursor
+    def get(self, encoder: Encoder, cursor: int) -> tuple[bytes, int]:
+        """Return the bytes to write from `cursor` on, and the position after them."""
+        key = encoder, cursor
         if key not in self._encoded:
-            if len(self._encoded) == KEPT:
+            if len(self._encoded) == MAX_CACHED_BATCHES:
                 self._encoded.clear()
-            notifications = self._log.between(cursor, MAX_BATCH, encoding.until)
-            self._encoded[key] = encoding.notifications(notifications), cursor + len(notifications)
+            self._encoded[key] = self._topic.next_batch(encoder, cursor)
         return self._encoded[key]

@@ -1,4 +1,4 @@
-"""WebSocket frames, as bytes and back (RFC 6455 §5). Pure: no transport, no event loop."""
+"""WebSocket frames: encoding and decoding (RFC 6455 §5). Pure: no transport, no event loop."""
 
 from enum import IntEnum
 
@@ -6,7 +6,7 @@ from aionotify.errors import ProtocolError
 
 
 class Opcode(IntEnum):
-    """What a frame carries (RFC 6455 §5.2)."""
+    """The type of a frame (RFC 6455 §5.2)."""
 
     CONTINUATION = 0x0
     TEXT = 0x1
@@ -17,7 +17,7 @@ class Opcode(IntEnum):
 
 
 class CloseCode(IntEnum):
-    """Why a connection ends (RFC 6455 §7.4.1 and the IANA registry)."""
+    """Why a connection is closed (RFC 6455 §7.4.1 and the IANA registry)."""
 
     NORMAL = 1000
     PROTOCOL_ERROR = 1002
@@ -28,8 +28,14 @@ class CloseCode(IntEnum):
     TRY_AGAIN_LATER = 1013
 
 
+_OPCODES = frozenset(Opcode)
+_CONTROL = frozenset((Opcode.CLOSE, Opcode.PING, Opcode.PONG))
+_EXTRA_LENGTH = {126: 2, 127: 8}
+"""Bytes of extended payload length that follow these values of the 7-bit length (§5.2)."""
+
+
 def encode_frame(opcode: Opcode, payload: bytes) -> bytes:
-    """One whole, unmasked frame, as a server sends it (§5.1)."""
+    """Encode one complete, unmasked frame, as a server sends it (§5.1)."""
     length = len(payload)
     if length < 126:
         return bytes((0x80 | opcode, length)) + payload
@@ -39,32 +45,31 @@ def encode_frame(opcode: Opcode, payload: bytes) -> bytes:
 
 
 def encode_close(code: int, reason: str = "") -> bytes:
-    """A close frame. `reason` is cut to the 123 bytes that fit (§5.5)."""
+    """Encode a close frame. `reason` is cut to the 123 bytes that fit (§5.5)."""
     text = reason.encode()[:123].decode(errors="ignore").encode()
     return encode_frame(Opcode.CLOSE, code.to_bytes(2, "big") + text)
 
 
 def decode_close(payload: bytes) -> int:
-    """The status of a received close frame; 1000 where it has none (§5.5.1, §7.1.5).
+    """Return the status of a received close frame, 1000 if it has none (§5.5.1, §7.1.5).
 
-    Raises ProtocolError where the status may not stand in a frame (§7.4), or the reason is
-    not UTF-8.
+    Raises ProtocolError if the status is not allowed in a frame (§7.4) or the reason is not UTF-8.
     """
     if not payload:
         return CloseCode.NORMAL
     code = int.from_bytes(payload[:2], "big")
     allowed = 3000 <= code <= 4999 or (1000 <= code <= 1014 and code not in (1004, 1005, 1006))
     if len(payload) == 1 or not allowed:
-        raise ProtocolError(CloseCode.PROTOCOL_ERROR, "a close frame with an unusable status")
+        raise ProtocolError(CloseCode.PROTOCOL_ERROR, "invalid status in a close frame")
     decode_text(payload[2:])
     return code
 
 
 class FrameReader:
-    """Puts the messages of one client together.
+    """Reassembles the messages of one client.
 
-    `limit` is the longest message in bytes, all its fragments together. It never holds more than
-    one such message and one frame in part, beside what was fed at once.
+    `limit` is the longest message in bytes, all its fragments together. Beside the data fed at
+    once, a reader holds at most one such message and one incomplete frame.
     """
 
     __slots__ = ("_buffer", "_fragments", "_limit", "_opcode")
@@ -76,15 +81,20 @@ class FrameReader:
         self._fragments = bytearray()
 
     def feed(self, data: bytes) -> None:
-        """Take in what arrived."""
+        """Append received bytes."""
         self._buffer += data
 
-    def read(self) -> tuple[Opcode, bytes] | None:
-        """Consume one frame of what was fed; None where there is no whole one.
+    @property
+    def empty(self) -> bool:
+        """Whether no frame and no message is incomplete."""
+        return not self._buffer and self._opcode is None
 
-        Answers a whole message or control frame, or `(CONTINUATION, b"")` where a message is not
-        complete yet. Raises ProtocolError at the first thing that breaks the protocol, as soon
-        as its header is there; nothing can be read after that.
+    def read(self) -> tuple[Opcode, bytes] | None:
+        """Consume one frame; return None if no complete one was fed.
+
+        Returns a complete message or control frame, or `(CONTINUATION, b"")` for a fragment of an
+        incomplete message. Raises ProtocolError at the first violation, as soon as the header of
+        the frame has arrived; nothing can be read after that.
         """
         header = self._header()
         if header is None:
@@ -100,7 +110,7 @@ class FrameReader:
         return self._assemble(opcode, final, payload)
 
     def _header(self) -> tuple[Opcode, bool, int, int] | None:
-        """Opcode, FIN, where the payload starts, and its length (§5.2)."""
+        """Return opcode, FIN, start and length of the payload (§5.2), or None if incomplete."""
         buffer = self._buffer
         if len(buffer) < 2:
             return None
@@ -113,25 +123,25 @@ class FrameReader:
         length = int.from_bytes(buffer[2 : 2 + extra], "big") if extra else second & 0x7F
         if len(self._fragments) + length > self._limit and first & 0x0F not in _CONTROL:
             raise ProtocolError(
-                CloseCode.MESSAGE_TOO_BIG, f"a message may have {self._limit} bytes at most"
+                CloseCode.MESSAGE_TOO_BIG, f"message too big (limit {self._limit} bytes)"
             )
         return Opcode(first & 0x0F), bool(first & 0x80), start, length
 
     def _check(self, first: int, second: int, extra: int) -> None:
-        """Refuse what no frame from a client may say in its first two bytes (§5.1, §5.2, §5.5)."""
+        """Raise ProtocolError if the first two bytes break §5.1, §5.2 or §5.5."""
         opcode, final = first & 0x0F, first & 0x80
         if first & 0x70:
-            problem = "a reserved bit is set, and no extension was agreed on"
+            problem = "a reserved bit is set without an extension"
         elif opcode not in _OPCODES:
-            problem = f"there is no opcode {opcode:#x}"
+            problem = f"unknown opcode {opcode:#x}"
         elif not second & 0x80:
             problem = "a frame from a client must be masked"
         elif opcode in _CONTROL and (extra or not final):
-            problem = "a control frame has 125 bytes at most and no fragments"
+            problem = "a control frame must be unfragmented and have at most 125 bytes"
         elif opcode == Opcode.CONTINUATION and self._opcode is None:
-            problem = "a continuation of nothing"
+            problem = "continuation frame without a message"
         elif opcode in (Opcode.TEXT, Opcode.BINARY) and self._opcode is not None:
-            problem = "a new message before the end of the last"
+            problem = "new message before the end of the previous one"
         else:
             return
         raise ProtocolError(CloseCode.PROTOCOL_ERROR, problem)
@@ -150,20 +160,16 @@ class FrameReader:
 
 
 def decode_text(payload: bytes) -> str:
-    """`payload` as text. Raises ProtocolError where it is not UTF-8 (§8.1)."""
+    """Decode a text payload. Raises ProtocolError if it is not UTF-8 (§8.1)."""
     try:
         return payload.decode()
     except UnicodeDecodeError as error:
-        raise ProtocolError(CloseCode.INVALID_TEXT, f"text that is not UTF-8: {error}") from None
-
-
-_OPCODES = frozenset(Opcode)
-_CONTROL = frozenset((Opcode.CLOSE, Opcode.PING, Opcode.PONG))
-_EXTRA_LENGTH = {126: 2, 127: 8}
+        raise ProtocolError(CloseCode.INVALID_TEXT, f"text is not UTF-8: {error}") from None
 
 
 def _unmask(payload: bytes, mask: bytes) -> bytes:
-    """XOR with the mask, repeated (§5.3); as one big integer, which is fast in Python."""
+    """XOR `payload` with the repeated mask (§5.3)."""
+    # One XOR of two big integers runs in C; a loop over the bytes of 64 KiB takes milliseconds.
     length = len(payload)
     key = (mask * (length // 4 + 1))[:length]
     number = int.from_bytes(payload, "little") ^ int.from_bytes(key, "little")

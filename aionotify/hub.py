@@ -1,169 +1,164 @@
-"""Topics and their sets of subscribers: what the application's state holds."""
+"""Topics and their subscribers: what the application state holds."""
 
 import asyncio
 import time
 from collections.abc import Iterable, Iterator
 
-from aionotify.counts import Cause, Counts, Kind, Refusal
 from aionotify.errors import Unavailable
 from aionotify.fanout import Fanout
-from aionotify.log import Log
+from aionotify.history import History
 from aionotify.notification import Notification
-from aionotify.subscriber import Subscriber
+from aionotify.stats import ClientKind, DisconnectReason, RejectReason, Stats
+from aionotify.subscriber import State, Subscriber
 from aionotify.topic import Topic
 
-PACE = 0.001
-"""Seconds between two closings at the end, unless the grace asks for more haste."""
+CLOSE_INTERVAL = 0.001
+"""Seconds between closing two clients at shutdown, unless the grace period demands more speed."""
 
-AT_ONCE = 100
-"""Clients that are pinged before the event loop goes on to others."""
+YIELD_EVERY = 100
+"""Items that a loop over all clients or topics handles before it yields to the event loop."""
 
-TIDY = 5.0
-"""Seconds between two rounds of dropping what has expired."""
+EXPIRE_INTERVAL = 5.0
+"""Seconds between two rounds of dropping expired notifications."""
 
 
 class Hub:
-    """Every topic that somebody listens to or that retains something, and who listens."""
+    """All topics that have subscribers or a history, and all connected clients."""
 
-    def __init__(self, log_limit: int, ttl: float, max_connections: int) -> None:
-        """`log_limit` notifications are retained for each topic, for `ttl` seconds."""
-        self._log_limit = log_limit
+    def __init__(self, history_limit: int, ttl: float, max_connections: int) -> None:
+        """Create an empty hub; topics retain `history_limit` notifications for `ttl` seconds."""
+        self._history_limit = history_limit
         self._ttl = ttl
+        self._max_connections = max_connections
         self._topics: dict[str, Topic] = {}
         self._fanout = Fanout()
-        self._max_connections = max_connections
+        # Bound methods are made anew at each access; all topics share these two.
+        self._wake = self._fanout.wake
+        self._on_empty = self.discard_if_empty
         self._closing = False
-        self.counts = Counts()
+        self.stats = Stats()
 
     @property
     def connected(self) -> int:
-        """How many clients listen, over all topics."""
-        return self.counts.connections.total()
+        """The number of connected clients."""
+        return self.stats.connections.total()
 
     @property
     def websockets(self) -> int:
-        """How many of them do so over a WebSocket."""
-        return self.connected - self.counts.connections[Kind.EVENTS]
-
-    def find(self, name: str) -> Topic | None:
-        """The topic of that name, if somebody listens to it or it retains something."""
-        topic = self._topics.get(name)
-        if topic is not None:
-            topic.log.expire(time.time() - self._ttl)
-        return topic
-
-    def open(self, name: str, floor: int, retained: Iterable[Notification]) -> Topic:
-        """Make a topic that is not there, with the notifications that an earlier process left.
-
-        None that was published after the id `floor` is missing among them.
-        """
-        log = Log(self._log_limit, floor=floor, topic=name)
-        log.seed(retained)
-        topic = self._topics[name] = Topic(name, log, self)
-        return topic
-
-    def publish(self, topic: Topic, message: str, after: int) -> Notification:
-        """Append to the log of `topic`, with an id above `after`; the fan-out does the rest."""
-        notification = topic.log.append(message, time.time(), after)
-        self.counts.published += 1
-        if topic.unswept_since is None:
-            topic.unswept_since = time.monotonic()
-        self._fanout.wake(topic)
-        return notification
-
-    def floors(self) -> dict[str, int]:
-        """For each topic, the id after which nothing is missing in its log."""
-        return {name: topic.log.floor for name, topic in self._topics.items()}
+        """The number of clients that are connected over WebSocket."""
+        return self.connected - self.stats.connections[ClientKind.EVENTS]
 
     @property
     def topics(self) -> int:
-        """How many there are."""
+        """The number of topics."""
         return len(self._topics)
 
     @property
     def lagging(self) -> int:
-        """How many clients are behind because their transport is full."""
+        """The number of clients whose transport still holds data."""
         topics = self._topics.values()
-        return sum(not each.ready for topic in topics for each in topic.subscribers)
+        return sum(each.state is State.LAGGING for topic in topics for each in topic.subscribers)
 
-    def check_open(self) -> None:
-        """Raise Unavailable where nothing more is published, since the server stops."""
-        if self._closing:
-            raise Unavailable("The server is stopping. Try again in a while.", Refusal.STOPPING)
+    def get_topic(self, name: str) -> Topic | None:
+        """Return the topic `name`, or None. Drops expired notifications first."""
+        topic = self._topics.get(name)
+        if topic is not None:
+            topic.history.expire(time.time() - self._ttl)
+        return topic
 
-    def check_room(self) -> None:
-        """Raise Unavailable where nobody more may join."""
-        self.check_open()
-        if self.connected >= self._max_connections:
-            raise Unavailable(
-                "Too many clients are connected. Try again in a while.", Refusal.TOO_MANY
-            )
+    def create_topic(
+        self, name: str, complete_since: int, retained: Iterable[Notification]
+    ) -> Topic:
+        """Create a topic that does not exist, with notifications of an earlier process.
 
-    def wake(self, topic: Topic) -> None:
-        """Somebody in `topic` is behind."""
-        self._fanout.wake(topic)
+        Nothing published after the id `complete_since` is missing among them.
+        """
+        history = History(self._history_limit, complete_since=complete_since, topic=name)
+        history.seed(retained)
+        topic = Topic(name, history, self.stats, wake=self._wake, on_empty=self._on_empty)
+        self._topics[name] = topic
+        return topic
 
-    def joined(self, topic: Topic, subscriber: Subscriber) -> None:
-        """Count who came."""
-        self.counts.connections[subscriber.encoding.kind] += 1
-
-    def left(self, topic: Topic, subscriber: Subscriber) -> None:
-        """Count who went; a topic that is of no use to anybody is forgotten."""
-        self.counts.connections[subscriber.encoding.kind] -= 1
-        self.release(topic)
-
-    def release(self, topic: Topic) -> None:
-        """Forget `topic` if it is of no use to anybody: no subscriber, nothing retained."""
-        if not topic.subscribers and not topic.log and self._topics.get(topic.name) is topic:
+    def discard_if_empty(self, topic: Topic) -> None:
+        """Delete `topic` if it has no subscribers and no history."""
+        empty = not topic.subscribers and not topic.history
+        if empty and self._topics.get(topic.name) is topic:
             del self._topics[topic.name]
 
+    def publish(self, topic: Topic, message: str, after: int) -> Notification:
+        """Append to the history of `topic`, with an id above `after`, and wake the fan-out."""
+        notification = topic.history.append(message, time.time(), after)
+        self.stats.published += 1
+        if topic.first_unsent_at is None:
+            topic.first_unsent_at = time.monotonic()
+        self._wake(topic)
+        return notification
+
+    def complete_since(self) -> dict[str, int]:
+        """Return for each topic the id after which its history is complete."""
+        return {name: topic.history.complete_since for name, topic in self._topics.items()}
+
+    def ensure_accepting(self) -> None:
+        """Raise Unavailable if the server is stopping."""
+        if self._closing:
+            raise Unavailable(
+                "The server is stopping. Please try again later.", RejectReason.STOPPING
+            )
+
+    def ensure_capacity(self) -> None:
+        """Raise Unavailable if the server is stopping or the connection limit is reached."""
+        self.ensure_accepting()
+        if self.connected >= self._max_connections:
+            raise Unavailable(
+                "Too many clients are connected. Please try again later.", RejectReason.TOO_MANY
+            )
+
     def subscribers(self) -> Iterator[Subscriber]:
-        """Everybody who is connected, as of now; but nobody who has left before its turn comes."""
+        """Iterate over a snapshot of all subscribers, skipping those that disconnect meanwhile."""
         for topic in list(self._topics.values()):
             for subscriber in list(topic.subscribers):
                 if subscriber in topic.subscribers:
                     yield subscriber
 
     async def heartbeat(self, interval: float) -> None:
-        """A pulse to everybody every `interval` seconds, for ever."""
+        """Ping all subscribers every `interval` seconds, forever."""
         while True:
             await asyncio.sleep(interval)
             for number, subscriber in enumerate(self.subscribers(), 1):
-                subscriber.pulse(interval)
-                if number % AT_ONCE == 0:
+                subscriber.ping(interval)
+                if number % YIELD_EVERY == 0:
                     await asyncio.sleep(0)
 
-    async def tidy(self) -> None:
-        """Drop what has expired, and the topics of which nothing is left, for ever."""
+    async def expire_loop(self) -> None:
+        """Drop expired notifications and the topics that become empty, forever."""
         while True:
-            await asyncio.sleep(min(TIDY, self._ttl / 4))
+            await asyncio.sleep(min(EXPIRE_INTERVAL, self._ttl / 4))
             oldest = time.time() - self._ttl
             for number, topic in enumerate(list(self._topics.values()), 1):
-                topic.log.expire(oldest)
-                self.release(topic)
-                if number % AT_ONCE == 0:
+                topic.history.expire(oldest)
+                self.discard_if_empty(topic)
+                if number % YIELD_EVERY == 0:
                     await asyncio.sleep(0)
 
-    async def close(self, grace: float) -> None:
-        """Close everybody with 1012, one after another, and cut off who is left after `grace` s.
+    async def shutdown(self, grace: float) -> None:
+        """Close all clients with 1012, and disconnect those left after `grace` seconds.
 
-        Spread out, so that thousands do not reconnect in the same millisecond.
+        Closing is paced, so that thousands of clients do not reconnect in the same millisecond.
+        It takes half of the grace period at most: the last client needs time to answer, too.
         """
         self._closing = True
-        leaving = list(self.subscribers())
-        deadline = time.monotonic() + grace
-        pace = min(PACE, grace / 2 / max(1, len(leaving)))
+        clients = list(self.subscribers())
         started = time.monotonic()
-        for number, subscriber in enumerate(leaving):
-            subscriber.restart()
-            await asyncio.sleep(max(0, started + number * pace - time.monotonic()))
-        # An event to wait for would be memory for each client, idle or not.
-        while time.monotonic() < deadline and any(  # noqa: ASYNC110
-            each.connected for each in leaving
+        interval = min(CLOSE_INTERVAL, grace / 2 / max(1, len(clients)))
+        for number, client in enumerate(clients):
+            client.close_for_restart()
+            await asyncio.sleep(max(0, started + number * interval - time.monotonic()))
+        # An event to wait for would cost memory for each client, idle or not.
+        while time.monotonic() < started + grace and any(  # noqa: ASYNC110
+            each.connected for each in clients
         ):
             await asyncio.sleep(0.01)
-        for subscriber in leaving:
-            if subscriber.connected:
-                subscriber.cut_off(
-                    "it did not answer the close frame within the shutdown grace", Cause.CLOSING
-                )
+        for client in clients:
+            if client.connected:
+                message = "no answer to the close frame within the shutdown grace period"
+                client.disconnect(message, DisconnectReason.CLOSING)

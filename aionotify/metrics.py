@@ -1,7 +1,8 @@
 """What the hub and the cache have counted, as Prometheus wants to read it."""
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -15,9 +16,9 @@ from prometheus_client.metrics_core import (
 from prometheus_client.registry import Collector
 
 from aionotify.cache import Cache
-from aionotify.counts import Cause, Histogram, Kind, Refusal
-from aionotify.errors import Refused
+from aionotify.errors import Rejected
 from aionotify.hub import Hub
+from aionotify.stats import ClientKind, DisconnectReason, Histogram, RejectReason
 
 LAG_INTERVAL = 0.5
 """Seconds between two looks at how late the event loop is."""
@@ -44,7 +45,7 @@ class Metrics(Collector):
         yield _histogram(
             "aionotify_event_loop_lag_seconds",
             "How late the event loop wakes who asked to be woken.",
-            self._hub.counts.loop_lag_seconds,
+            self._hub.stats.loop_lag_seconds,
         )
 
     @web.middleware
@@ -52,8 +53,8 @@ class Metrics(Collector):
         """Count requests that are not let in."""
         try:
             return await handler(request)
-        except Refused as error:
-            self._hub.counts.refused[error.reason] += 1
+        except Rejected as error:
+            self._hub.stats.rejected[error.reason] += 1
             raise
 
     async def watch_loop(self) -> None:
@@ -62,46 +63,48 @@ class Metrics(Collector):
         while True:
             due = loop.time() + LAG_INTERVAL
             await asyncio.sleep(LAG_INTERVAL)
-            self._hub.counts.loop_lag_seconds.observe(max(0.0, loop.time() - due))
+            self._hub.stats.loop_lag_seconds.observe(max(0.0, loop.time() - due))
 
     def _clients(self) -> Iterator[Metric]:
-        counts = self._hub.counts
+        stats = self._hub.stats
         connections = GaugeMetricFamily(
             "aionotify_connections", "Clients that listen.", labels=["kind"]
         )
-        for kind in Kind.ALL:
-            connections.add_metric([kind], counts.connections[kind])
+        for kind in ClientKind:
+            connections.add_metric([kind], stats.connections[kind])
         yield connections
         yield GaugeMetricFamily(
             "aionotify_lagging",
             "Clients that have yet to accept what was written to them.",
             self._hub.lagging,
         )
-        yield _counter("aionotify_cut_off", "Clients that were cut off.", counts.cut_off, Cause.ALL)
         yield _counter(
-            "aionotify_refused", "Requests that were not let in.", counts.refused, Refusal.ALL
+            "aionotify_cut_off", "Clients that were cut off.", stats.disconnected, DisconnectReason
+        )
+        yield _counter(
+            "aionotify_refused", "Requests that were not let in.", stats.rejected, RejectReason
         )
 
     def _notifications(self) -> Iterator[Metric]:
-        counts = self._hub.counts
+        stats = self._hub.stats
         yield GaugeMetricFamily(
             "aionotify_topics",
             "Topics that retain something or are listened to.",
             self._hub.topics,
         )
         yield CounterMetricFamily(
-            "aionotify_published", "Notifications published.", counts.published
+            "aionotify_published", "Notifications published.", stats.published
         )
         yield CounterMetricFamily(
             "aionotify_delivered",
             "Notifications written to clients, without the recents shown on connect.",
-            counts.delivered,
+            stats.delivered,
         )
-        yield CounterMetricFamily("aionotify_gaps", "Gaps that clients were told of.", counts.gaps)
+        yield CounterMetricFamily("aionotify_gaps", "Gaps that clients were told of.", stats.gaps)
         yield _histogram(
             "aionotify_fanout_seconds",
             "From publishing to the last write of the sweep; the longest of each sweep.",
-            counts.fanout_seconds,
+            stats.fanout_seconds,
         )
 
     def _memcached(self) -> Iterator[Metric]:
@@ -121,7 +124,7 @@ class Metrics(Collector):
 
 
 def _counter(
-    name: str, documentation: str, values: "dict[str, int]", reasons: Iterable[str]
+    name: str, documentation: str, values: Mapping[Any, int], reasons: Iterable[str]
 ) -> Metric:
     family = CounterMetricFamily(name, documentation, labels=["reason"])
     for reason in reasons:

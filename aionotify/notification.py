@@ -3,15 +3,15 @@
 from dataclasses import dataclass
 
 MAIN = "main"
-"""The topic that layer 1 speaks of, and that is meant where none is named."""
+"""Default topic, and the only one that clients of the FastAPI version know."""
 
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """One message, published once, in one topic.
+    """A message, published once, in one topic.
 
-    `id` increases strictly within a topic, also across restarts. `time` is when it was
-    published, in milliseconds since the epoch (UTC).
+    `id` strictly increases within a topic, also across restarts.
+    `time` is the time of publication in milliseconds since the epoch (UTC).
     """
 
     id: int

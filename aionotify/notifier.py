@@ -1,4 +1,4 @@
-"""The three things that an endpoint can ask: publish, recent, subscribe."""
+"""What an endpoint can ask for: publish, recent, since, subscribe."""
 
 import asyncio
 import sys
@@ -13,7 +13,7 @@ from aionotify.topic import Topic
 
 
 class Notifier:
-    """What the server does, whatever the wire format."""
+    """The operations of the server, independent of the wire format."""
 
     def __init__(self, hub: Hub, cache: Cache, max_message_bytes: int) -> None:
         self._hub = hub
@@ -21,85 +21,102 @@ class Notifier:
         self._max_message_bytes = max_message_bytes
 
     async def start(self) -> None:
-        """Go on where an earlier process left off."""
+        """Continue where an earlier process ended."""
         await self._cache.refresh(MAIN)
-        self._topic(MAIN)
-        await self._cache.open(MAIN)
+        self.topic(MAIN)
+        await self._cache.begin_writes(MAIN)
 
-    async def publish(self, text: str, name: str = MAIN, *, stored: bool = False) -> Notification:
-        """Publish `text`, stripped of white space at both ends, to everybody in a topic.
+    async def publish(
+        self, text: str, name: str = MAIN, *, wait_stored: bool = False
+    ) -> Notification:
+        """Publish `text`, stripped of white space at both ends, to all subscribers of a topic.
 
-        It is in the recents when this returns, and on its way to every subscriber. With `stored`,
-        it is in memcached, too, if one answers; and when the server stops, Unavailable is raised,
-        for there may be nobody who keeps it. Raises EmptyMessage and MessageTooBig.
+        When this returns, the notification is among the recent ones and on its way to every
+        subscriber; with `wait_stored` it is in memcached, too, if one is available.
+        Raises EmptyMessage, MessageTooBig, and with `wait_stored` Unavailable when the server is
+        stopping, because nobody may be left to store it.
         """
-        if stored:
-            self._hub.check_open()
+        if wait_stored:
+            self._hub.ensure_accepting()
         message = text.strip()
         if not message:
             raise EmptyMessage("Empty notifications are not sent.")
         size = len(message.encode())
         if size > self._max_message_bytes:
             raise MessageTooBig(
-                f"The message has {size} bytes; {self._max_message_bytes} are accepted."
+                f"The message has {size} bytes; the limit is {self._max_message_bytes}."
             )
-        await self._cache.open(name)
-        # The fan-out is at work, and done in a few turns: an event would be set as often.
-        while (topic := self._topic(name)).crowded:  # noqa: ASYNC110
+        await self._cache.begin_writes(name)
+        # The fan-out needs a few turns of the loop; an event would be set just as often.
+        while (topic := self.topic(name)).backlogged:  # noqa: ASYNC110
             await asyncio.sleep(0)
         notification = self._hub.publish(topic, message, self._cache.newest(name))
         self._cache.add(name, notification)
-        if stored:
-            await self._cache.stored(name)
+        if wait_stored:
+            await self._cache.flush(name)
         return notification
 
     async def recent(self, name: str = MAIN) -> list[Notification]:
-        """The newest notifications, oldest first."""
+        """Return the newest notifications of a topic, oldest first."""
         await self._cache.refresh(name)
         return self._cache.recents(name)
 
     async def since(self, name: str, id: int) -> tuple[list[Notification], bool]:
-        """All that is retained after the notification `id`, and whether that is all there was."""
+        """Return everything retained after notification `id`, and whether nothing is missing."""
         await self._cache.refresh(name)
-        topic = self._topic(name)
-        cursor, complete = topic.log.after(id)
-        notifications = topic.log.between(cursor, sys.maxsize)
-        self._hub.release(topic)
+        topic = self.topic(name)
+        cursor, complete = topic.history.after(id)
+        notifications = topic.history.between(cursor, sys.maxsize)
+        self._hub.discard_if_empty(topic)
         return notifications, complete
 
-    async def ready_for(self, name: str) -> None:
-        """Learn what others have stored; then `join` at once. Raises Unavailable."""
+    async def prepare(self, name: str) -> "Subscription":
+        """Return a subscription to a topic, after reading what other servers have stored.
+
+        Raises Unavailable if the server is stopping or the connection limit is reached.
+        """
         await self._cache.refresh(name)
-        self._hub.check_room()
+        self._hub.ensure_capacity()
+        return Subscription(self, self._cache, name)
 
-    def join(
-        self, name: str, subscriber: Subscriber, head: bytes, since: int | None = None
-    ) -> None:
-        """Send `subscriber` `head`, the recents, and from here on everything that is published.
+    def topic(self, name: str) -> Topic:
+        """Return the topic `name`, created from the stored recent notifications if needed.
 
-        With `since`, everything after that id in place of the recents. In one step, with nothing
-        awaited in between: what is published later is sent later, and nothing falls into a seam.
+        If these are not known to be complete (nothing is stored, or the process that stored them
+        did not stop cleanly), the new topic is complete since now only: a client that resumes
+        from before gets a gap. Rather a gap too many than one too few.
         """
-        topic = self._topic(name)
-        if since is None:
-            recents = self._cache.recents(name)
-            topic.join(subscriber)
-            subscriber.write(head + subscriber.encoding.recents(recents), subscriber.cursor)
-        else:
-            topic.resume(subscriber, since, head)
-
-    def _topic(self, name: str) -> Topic:
-        """The topic of that name, begun with what the cache knows if it is not there.
-
-        Where that is not known to be complete (nothing is stored, or the process that stored it
-        did not end cleanly), it may be that something was published and lost until now.
-        """
-        topic = self._hub.find(name)
+        topic = self._hub.get_topic(name)
         if topic is None:
-            floor = self._cache.floor(name)
+            complete_since = self._cache.complete_since(name)
             recents = self._cache.recents(name)
-            if floor is None:
+            if complete_since is None:
                 newest = max((each.id for each in recents), default=0)
-                floor = max(int(time.time() * 1_000_000), newest + 1)
-            topic = self._hub.open(name, floor, recents)
+                complete_since = max(int(time.time() * 1_000_000), newest + 1)
+            topic = self._hub.create_topic(name, complete_since, recents)
         return topic
+
+
+class Subscription:
+    """The right to subscribe to a topic, from `Notifier.prepare`. Start it without awaiting."""
+
+    def __init__(self, notifier: Notifier, cache: Cache, name: str) -> None:
+        self._notifier = notifier
+        self._cache = cache
+        self._name = name
+
+    def start(self, subscriber: Subscriber, head: bytes, since: int | None = None) -> None:
+        """Send `head`, the recent notifications, and from now on everything that is published.
+
+        With `since`, everything after that id replaces the recent notifications. Reading the
+        history and subscribing are one step without an `await`, so that nothing published in
+        between is lost or sent twice.
+        """
+        topic = self._notifier.topic(self._name)
+        if since is None:
+            recents = self._cache.recents(self._name)
+            topic.subscribe(subscriber)
+            batch = subscriber.encoder.encode(recents, recent=True)
+            subscriber.write(head + batch, subscriber.cursor)
+        else:
+            topic.subscribe_since(subscriber, since, head)

@@ -12,13 +12,13 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
-from aionotify.access import is_loopback
 from aionotify.app import create_app
-from aionotify.connection import Connection
+from aionotify.http.protocol import HttpProtocol
 from aionotify.limits import raise_file_limit
-from aionotify.settings import Address, Settings
+from aionotify.net import Address, is_loopback
+from aionotify.settings import Settings
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 IDLE_TIMEOUT = 10.0
 """Seconds until a connection is closed on which no request is under way, or half a one."""
@@ -40,7 +40,7 @@ async def serve(settings: Settings) -> int:
         sockets = _listen(settings.host, settings.port)
     except OSError as error:
         reason = str(error.strerror or error).partition(" (while ")[0]  # the address once more
-        log.error(
+        logger.error(
             "cannot listen on %s: %s; choose another with AIONOTIFY_HOST and AIONOTIFY_PORT",
             Address(settings.host, settings.port),
             reason,
@@ -57,12 +57,12 @@ async def serve(settings: Settings) -> int:
         _announce(settings.host, sockets)
         _warn(settings, sockets)
         await stop.wait()
-        log.info("stopping: clients are being closed")
+        logger.info("stopping: clients are being closed")
     finally:
         for listener in listeners:
             listener.close()
         await runner.cleanup()
-    log.info("stopped")
+    logger.info("stopped")
     return 0
 
 
@@ -108,8 +108,8 @@ async def _accept(runner: web.AppRunner, bound: socket.socket) -> asyncio.Server
     server, loop = runner.server, asyncio.get_running_loop()
     assert server is not None
 
-    def connection() -> Connection:
-        return Connection(
+    def connection() -> HttpProtocol:
+        return HttpProtocol(
             server,
             loop=loop,
             access_log=None,  # type: ignore[arg-type]  # what aiohttp's own runner documents
@@ -129,7 +129,7 @@ def _announce(host: str, sockets: list[socket.socket]) -> None:
         shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(shown, shown)
         everywhere = " (on every address of this machine)" if name in ("0.0.0.0", "::") else ""
         address = Address(shown, port)
-        log.info("listening on http://%s and ws://%s/ws%s", address, address, everywhere)
+        logger.info("listening on http://%s and ws://%s/ws%s", address, address, everywhere)
 
 
 def _without_what_strangers_send(record: logging.LogRecord) -> bool:
@@ -142,7 +142,7 @@ def _without_what_strangers_send(record: logging.LogRecord) -> bool:
     unknown = isinstance(error, UnicodeEncodeError) and error.object.startswith("Unknown Expect")
     if not unknown and not isinstance(error, _STRANGERS):
         return True
-    log.debug("a request that is no HTTP, or broke off (%s)", type(error).__name__)
+    logger.debug("a request that is no HTTP, or broke off (%s)", type(error).__name__)
     return False
 
 
@@ -167,7 +167,7 @@ def _warn(settings: Settings, sockets: list[socket.socket]) -> None:
     """What a laptop may do without is missed beyond it."""
     beyond = any(not is_loopback(str(each.getsockname()[0])) for each in sockets)
     if beyond and not settings.admin_tokens:
-        log.warning(
+        logger.warning(
             "whoever reaches this server may send: set AIONOTIFY_ADMIN_TOKEN to 16 characters or "
             "more that only senders know"
         )

@@ -1,11 +1,11 @@
-"""A subscriber over WebSocket: frames in, answers out, the closing handshake (RFC 6455)."""
+"""A subscriber over WebSocket: frames in, replies out, the closing handshake (RFC 6455)."""
 
 import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable
 
-from aionotify.counts import Cause
+from aionotify.encoders import TEXT, Encoder
 from aionotify.errors import ProtocolError
 from aionotify.frames import (
     CloseCode,
@@ -16,33 +16,46 @@ from aionotify.frames import (
     encode_close,
     encode_frame,
 )
-from aionotify.subscriber import Subscriber
-from aionotify.wire import Encoding
+from aionotify.stats import ClientKind, DisconnectReason
+from aionotify.subscriber import State, Subscriber
 
 FRAMES_PER_TURN = 64
-"""How many frames of one client are dealt with before the event loop goes on to the others."""
+"""Frames of one client that are handled before the event loop goes on to other clients."""
 
 MAX_UNSENT = 64 * 1024
-"""How many bytes may wait for a client before it is no longer listened to."""
+"""Bytes that may wait for a client before its messages are no longer processed."""
 
 CLOSE_TIMEOUT = 5.0
 """Seconds that a client has to answer a close frame."""
+
+MAX_MISSED_PONGS = 2
+"""Heartbeats without any sign of life after which a client is disconnected."""
 
 Receive = Callable[["WebSocketSubscriber", str], Awaitable[None]]
 
 
 class WebSocketSubscriber(Subscriber):
-    """A client that has been upgraded.
+    """A WebSocket client after the handshake.
 
-    `receive` is awaited for each text message, in order, one at a time. Meanwhile the client is
-    not read from, so what it can make the server hold is bounded.
+    `receive` is awaited for each text message, in order, one at a time. Reading from the client
+    pauses meanwhile, so the data it can make the server hold is bounded.
     """
 
-    __slots__ = ("_drained", "_pong", "_reader", "_receive", "_task", "admin", "silent", "topic")
+    __slots__ = (
+        "_drained",
+        "_limit",
+        "_pong",
+        "_reader",
+        "_receive",
+        "_task",
+        "admin",
+        "missed_pongs",
+        "topic_name",
+    )
 
     def __init__(
         self,
-        encoding: Encoding,
+        encoder: Encoder,
         stall_timeout: float,
         *,
         admin: bool,
@@ -50,149 +63,174 @@ class WebSocketSubscriber(Subscriber):
         limit: int,
         receive: Receive,
     ) -> None:
-        super().__init__(encoding, stall_timeout)
+        """Create a subscriber that may publish to `topic` if `receive` lets it.
+
+        `limit` is the longest message in bytes.
+        """
+        super().__init__(encoder, stall_timeout)
         self.admin = admin
-        self.topic = topic
-        self.silent = 0
-        """How many heartbeats it has let pass without a sound."""
-        self._reader: FrameReader | None = FrameReader(limit)
+        self.topic_name = topic
+        self.missed_pongs = 0
+        self._limit = limit
+        # Exists only while a frame is incomplete: an idle client is a tenth smaller without it.
+        self._reader: FrameReader | None = None
         self._receive = receive
         self._task: asyncio.Task[None] | None = None
         self._drained: asyncio.Future[None] | None = None
         self._pong: bytes | None = None
 
+    @property
+    def kind(self) -> ClientKind:
+        """Text or JSON. Only JSON clients can resume, so a replay encoder means JSON."""
+        is_text = self.encoder is TEXT
+        return ClientKind.WEBSOCKET_TEXT if is_text else ClientKind.WEBSOCKET_JSON
+
     def data_received(self, data: bytes) -> None:
-        """Bytes from the client. After a close frame was sent, only its answer counts."""
-        self.silent = 0
-        if self._reader is None:
+        """Handle bytes from the client. After we sent a close frame, only its answer counts."""
+        self.missed_pongs = 0
+        if self.state >= State.DRAINING:
             return
+        if self._reader is None:
+            self._reader = FrameReader(self._limit)
         self._reader.feed(data)
         if self._task is None:
             inbox: deque[str] = deque()
-            if self._read(inbox) or inbox:
+            if self._read_frames(inbox) or inbox:
                 if not self.transport.is_closing():
                     self.transport.pause_reading()
-                self._task = asyncio.get_running_loop().create_task(self._work(inbox))
+                self._task = asyncio.get_running_loop().create_task(self._process(inbox))
 
     def eof_received(self) -> None:
-        """The peer sends nothing more, and did not say goodbye: the transport is closed."""
-        self._end(CLOSE_TIMEOUT)
+        """Close the transport: the client ended the connection without a closing handshake."""
+        self._close_within(CLOSE_TIMEOUT)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The client is gone. A message that is being published still is."""
+        """Unsubscribe the client. A message that is being published still is."""
         super().connection_lost(exc)
-        if self._drained is not None and not self._drained.done():
-            self._drained.set_result(None)
+        self._wake_drain()
 
     def resume_writing(self) -> None:
-        """The transport has drained."""
-        if self._drained is not None and not self._drained.done():
-            self._drained.set_result(None)
+        """Continue delivery, and send the pong that had to wait."""
+        self._wake_drain()
         super().resume_writing()
-        if self.ready and self._pong is not None:
+        if self.writable and self._pong is not None:
             self.transport.write(encode_frame(Opcode.PONG, self._pong))
             self._pong = None
 
-    def answer(self, text: str) -> None:
-        """Send `text` to this client alone, behind what was published before."""
-        if not self._leaving and not self.transport.is_closing():
-            self.audience.catch_up(self)
+    def reply(self, text: str) -> None:
+        """Send `text` to this client only, after everything published before."""
+        if self.state < State.CLOSING and not self.transport.is_closing():
+            self.topic.catch_up(self)
             self.transport.write(encode_frame(Opcode.TEXT, text.encode()))
 
-    def pulse(self, interval: float) -> None:
-        """Ask for a sign of life, unless the client lags: then the stall time-out watches it.
+    def ping(self, interval: float) -> None:
+        """Send a ping (§5.5.2), or disconnect a client that did not react to the last two.
 
-        One that let two heartbeats pass without a sound is cut off.
+        A lagging client is not pinged: the stall time-out watches it.
         """
-        if self.silent >= 2:
-            self.cut_off(f"it was silent for {interval * 2:g} s", Cause.SILENT)
-        elif self.ready:
-            self.silent += 1
+        if self.missed_pongs >= MAX_MISSED_PONGS:
+            message = f"no answer to pings for {interval * MAX_MISSED_PONGS:g} s"
+            self.disconnect(message, DisconnectReason.SILENT)
+        elif self.writable:
+            self.missed_pongs += 1
             self.transport.write(encode_frame(Opcode.PING, b""))
 
-    def restart(self) -> None:
+    def close_for_restart(self) -> None:
         """Close with 1012."""
-        self.close(CloseCode.SERVICE_RESTART, "the server restarts, reconnect")
+        self.close(CloseCode.SERVICE_RESTART, "the server is restarting, please reconnect")
 
     def close(self, code: int, reason: str = "") -> None:
-        """Begin the closing handshake (§7.1.2); cut off if it is not answered in time."""
-        if not self._leaving:
+        """Start the closing handshake (§7.1.2); disconnect if it is not answered in time."""
+        if self.state < State.CLOSING:
             self.transport.write(encode_close(code, reason))
-            self._end(CLOSE_TIMEOUT)
+            self._close_within(CLOSE_TIMEOUT)
 
-    def overtaken(self, first: int) -> None:
-        """Tell a client of JSON what it missed; close one of texts, which cannot be told."""
-        if self.encoding.gap(first - self.cursor) is None:
-            self.audience.counts.cut_off[Cause.TOO_SLOW] += 1
+    def skip_to(self, first: int) -> None:
+        """Report the gap to a JSON client; close a text client, which cannot be told, with 1013."""
+        if self.encoder.gap(first - self.cursor) is None:
+            self.topic.stats.disconnected[DisconnectReason.TOO_SLOW] += 1
             self.close(CloseCode.TRY_AGAIN_LATER, "too slow: notifications were missed")
         else:
-            super().overtaken(first)
+            super().skip_to(first)
 
-    def _read(self, inbox: "deque[str]") -> bool:
-        """Move messages to `inbox`, for one turn; answer whether more may be waiting."""
+    def _read_frames(self, inbox: "deque[str]") -> bool:
+        """Handle the frames of one turn, messages into `inbox`; return whether more may wait."""
+        reader = self._reader
+        if reader is None:
+            return False
         try:
             for _ in range(FRAMES_PER_TURN):
-                frame = self._reader.read() if self._reader is not None else None
+                frame = reader.read() if self.state < State.DRAINING else None
                 if frame is None:
+                    if reader.empty:
+                        self._reader = None
                     return False
-                self._take(*frame, inbox)
+                self._handle_frame(*frame, inbox)
         except ProtocolError as error:
-            self._give_up(error)
+            self._fail(error)
             return False
         return True
 
-    def _take(self, opcode: Opcode, payload: bytes, inbox: "deque[str]") -> None:
+    def _handle_frame(self, opcode: Opcode, payload: bytes, inbox: "deque[str]") -> None:
         if opcode == Opcode.CLOSE:
             self._answer_close(decode_close(payload))
-        elif self._leaving or opcode in (Opcode.CONTINUATION, Opcode.PONG):
+        elif self.state >= State.CLOSING or opcode in (Opcode.CONTINUATION, Opcode.PONG):
             return
         elif opcode == Opcode.TEXT:
             inbox.append(decode_text(payload))
         elif opcode == Opcode.BINARY:
-            self.close(CloseCode.UNSUPPORTED_DATA, "send text")
-        elif self.ready:
+            self.close(CloseCode.UNSUPPORTED_DATA, "binary frames are not supported, send text")
+        elif self.writable:
             if not self.transport.is_closing():
                 self.transport.write(encode_frame(Opcode.PONG, payload))
-        else:  # §5.5.3: only the most recent ping need be answered
+        else:  # lagging; only the most recent ping needs an answer (§5.5.3)
             self._pong = payload
 
     def _answer_close(self, code: int) -> None:
         self.close(code)
-        self._reader = None
+        self._discard_input()
         self.transport.close()
 
-    def _give_up(self, error: ProtocolError) -> None:
-        """Fail the connection (§7.1.7): nothing that comes can be understood any more.
+    def _fail(self, error: ProtocolError) -> None:
+        """Fail the connection (§7.1.7).
 
-        It still is received: closing with unread bytes would reset the connection, and the client
-        might never see why.
+        Keep draining: closing with unread data would reset the connection, and the client might
+        not see the close code.
         """
         self.close(error.code, str(error))
-        self._reader = None
+        self._discard_input()
         if not self.transport.is_closing() and self.transport.can_write_eof():
-            with contextlib.suppress(OSError):  # the peer has reset the connection just now
+            with contextlib.suppress(OSError):  # the client reset the connection just now
                 self.transport.write_eof()
 
-    async def _work(self, inbox: "deque[str]") -> None:
-        """Deal with what the client sent until nothing is left, a turn at a time."""
+    def _discard_input(self) -> None:
+        self.state = max(self.state, State.DRAINING)
+        self._reader = None
+
+    async def _process(self, inbox: "deque[str]") -> None:
+        """Process the client's messages until none is left, one turn of the loop at a time."""
         try:
             while True:
                 while inbox:
                     await self._receive(self, inbox.popleft())
-                    await self._listened_to()
+                    await self._drain()
                 await asyncio.sleep(0)
-                if not self._read(inbox) and not inbox:
+                if not self._read_frames(inbox) and not inbox:
                     break
             self._task = None
             if not self.transport.is_closing():
                 self.transport.resume_reading()
         finally:
-            if self._task is not None:  # an error of ours, which the event loop reports
+            if self._task is not None:  # a bug in `receive`, which the event loop reports
                 self._task = None
                 self.transport.abort()
 
-    async def _listened_to(self) -> None:
-        """Wait while the client leaves too many answers unread."""
-        while not self._leaving and self.transport.get_write_buffer_size() > MAX_UNSENT:
+    async def _drain(self) -> None:
+        """Wait until the client has read enough of our replies."""
+        while self.state < State.CLOSING and self.transport.get_write_buffer_size() > MAX_UNSENT:
             self._drained = asyncio.get_running_loop().create_future()
             await self._drained
+
+    def _wake_drain(self) -> None:
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)

@@ -7,8 +7,8 @@ import itertools
 import re
 import textwrap
 
-from aionotify.settings import specs
-from aionotify.spec import Spec
+from aionotify.settings import options
+from aionotify.settings.option import Option
 from tests.support import ROOT
 
 README = ROOT / "README.md"
@@ -25,7 +25,7 @@ HEAD = """\
 def table() -> str:
     """The table in README.md."""
     rows = ["| variable | default | |", "| --- | --- | --- |"]
-    for each in specs():
+    for each in options():
         rows.append(f"| `{each.variable}` | {each.unset or f'`{each.default}`'} | {each.help} |")
         if each.secret:
             rows.append(f"| `{each.file_variable}` | unset | the same, from a file |")
@@ -35,7 +35,7 @@ def table() -> str:
 def example() -> str:
     """All of .env.example."""
     text = HEAD
-    for group, members in itertools.groupby(specs(), lambda each: each.group):
+    for group, members in itertools.groupby(options(), lambda each: each.group):
         text += f"\n# == {group} ==\n"
         for each in members:
             text += f"\n{_commented(each)}\n#{each.variable}={each.default}\n"
@@ -46,10 +46,10 @@ def example() -> str:
     return text
 
 
-def _commented(spec: Spec) -> str:
-    sentence = spec.help[0].upper() + spec.help[1:] if spec.help[0].isalpha() else spec.help
-    if spec.unset and "unset" not in spec.unset + spec.help:
-        sentence += f"; unset: {spec.unset}"
+def _commented(option: Option) -> str:
+    sentence = option.help[0].upper() + option.help[1:] if option.help[0].isalpha() else option.help
+    if option.unset and "unset" not in option.unset + option.help:
+        sentence += f"; unset: {option.unset}"
     sentence = sentence.replace("`", "") + "."
     return textwrap.fill(sentence, 100, initial_indent="# ", subsequent_indent="# ")
 

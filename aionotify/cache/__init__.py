@@ -6,14 +6,14 @@ import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
+from aionotify.cache.format import Recents, decode, encode
 from aionotify.cache.memcached import Memcached, probe
-from aionotify.cache.recents import Recents, decode, encode
-from aionotify.counts import Histogram
 from aionotify.errors import CacheError
+from aionotify.net import Address
 from aionotify.notification import MAIN, Notification
-from aionotify.settings import Address
+from aionotify.stats import Histogram
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 CHECK_INTERVAL = 1.0
 """Seconds between two looks at whether an idle memcached still answers."""
@@ -73,9 +73,9 @@ class Cache:
         """Probe the memcacheds in order, for 3 s at most, and look after the first that answers."""
         self._memcached, failures = await probe(self._addresses)
         if self._memcached is not None:
-            log.info("recents are kept in memcached at %s%s", self._memcached.address, failures)
+            logger.info("recents are kept in memcached at %s%s", self._memcached.address, failures)
         else:
-            log.warning(
+            logger.warning(
                 "no memcached answers%s: recents are kept in memory, and memcached is probed "
                 "again in the background",
                 failures,
@@ -128,12 +128,12 @@ class Cache:
         oldest = self._oldest()
         return sum(each.time > oldest for each in known.notifications) if known else 0
 
-    def floor(self, topic: str) -> int | None:
+    def complete_since(self, topic: str) -> int | None:
         """The id after which no recent is missing; None where that is not known."""
         known = self._known.get(topic)
-        return known.floor if known is not None and known.sealed else None
+        return known.complete_since if known is not None and known.clean_shutdown else None
 
-    async def open(self, topic: str) -> None:
+    async def begin_writes(self, topic: str) -> None:
         """Break the seal of `topic`, before something is published that may never be stored."""
         if topic in self._opened or self._memcached is None:
             return
@@ -141,7 +141,7 @@ class Cache:
         memcached = self._memcached
         if memcached is None:
             return
-        if self.floor(topic) is not None:
+        if self.complete_since(topic) is not None:
             try:
                 await self._merge(topic, memcached)
             except CacheError as error:
@@ -149,7 +149,7 @@ class Cache:
                 return
         self._opened.add(topic)
 
-    async def stored(self, topic: str) -> None:
+    async def flush(self, topic: str) -> None:
         """Wait until what was just added to `topic` is in memcached, or memcached is lost."""
         if self._memcached is not None and topic in self._dirty:
             written = asyncio.get_running_loop().create_future()
@@ -230,7 +230,7 @@ class Cache:
             known = self._known.get(topic)
             if known is None:
                 return
-            value = encode(known, sealed=topic in self._floors)
+            value = encode(known, clean_shutdown=topic in self._floors)
             if await memcached.replace(_key(topic), value, self._ttl, stored.token):
                 self._opened.add(topic)
                 return
@@ -243,7 +243,7 @@ class Cache:
             self.errors += 1
             self._work.set()
             self._wait_no_more()
-            log.warning(
+            logger.warning(
                 "lost memcached at %s (%s): recents are kept in memory until one answers again",
                 memcached.address,
                 error,
@@ -254,17 +254,17 @@ class Cache:
         """Probe again; one that answers is given all that is known before it counts."""
         memcached, failures = await probe(self._addresses)
         if memcached is None:
-            log.debug("still no memcached%s", failures)
+            logger.debug("still no memcached%s", failures)
             return False
         self._dirty.update(self._known)
         try:
             await self._write(memcached)
         except CacheError as error:
-            log.debug("memcached at %s is no use: %s", memcached.address, error)
+            logger.debug("memcached at %s is no use: %s", memcached.address, error)
             await memcached.close()
             return False
         self._memcached = memcached
-        log.info("recents are kept in memcached at %s again", memcached.address)
+        logger.info("recents are kept in memcached at %s again", memcached.address)
         return True
 
     def _absorb(self, topic: str, value: bytes | None) -> None:
@@ -276,17 +276,17 @@ class Cache:
         except ValueError as error:
             if topic not in self._unreadable:
                 self._unreadable.add(topic)
-                log.warning("%s holds no recents (%s): ignored", _key(topic).decode(), error)
+                logger.warning("%s holds no recents (%s): ignored", _key(topic).decode(), error)
             return
-        self._learn(topic, stored.notifications, stored.floor)
+        self._learn(topic, stored.notifications, stored.complete_since)
         if topic in self._known:
-            self._known[topic].sealed = stored.sealed
+            self._known[topic].clean_shutdown = stored.clean_shutdown
 
     def _learn(self, topic: str, others: Iterable[Notification], floor: int = 0) -> None:
         """Keep the newest of what is known and `others`, without the expired ones."""
         known = self._known.setdefault(topic, Recents())
         known.learn(others, self._limit, self._oldest())
-        known.floor = max(known.floor, floor)
+        known.complete_since = max(known.complete_since, floor)
         if not known.notifications:
             del self._known[topic]
 

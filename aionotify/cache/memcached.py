@@ -18,7 +18,7 @@ from aiomcache.exceptions import ClientException
 from aiomcache.pool import Connection, MemcachePool
 
 from aionotify.errors import CacheError
-from aionotify.settings import Address
+from aionotify.net import Address
 
 CONNECT_TIMEOUT = 1.0
 OPERATION_TIMEOUT = 0.5

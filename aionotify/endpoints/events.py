@@ -3,9 +3,9 @@
 from aiohttp import web
 
 from aionotify.access import Access
-from aionotify.endpoints import parameters
-from aionotify.endpoints.takeover import subscribe
 from aionotify.eventstream import HEADERS, EventStream, head
+from aionotify.http import query
+from aionotify.http.hijack import subscribe
 from aionotify.notifier import Notifier
 from aionotify.settings import Settings
 
@@ -20,12 +20,12 @@ class Events:
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
         """`GET /events[?topic=][&since=]`, or with the header Last-Event-ID."""
-        topic, since = parameters.topic(request), parameters.last_seen(request)
+        topic, since = query.topic(request), query.last_seen(request)
         if request.method == "HEAD":
             response = web.Response(headers=HEADERS)
             response.force_close()
             return response
         subscriber = EventStream(self._settings.stall_timeout, self._settings.heartbeat)
-        subscriber.forwarded = self._access.forwarded(request)
+        subscriber.client_address = self._access.forwarded(request)
         start = head(self._access.shared(request))
         return await subscribe(request, self._notifier, topic, subscriber, start, since)

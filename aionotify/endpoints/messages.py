@@ -2,8 +2,8 @@
 
 from aiohttp import web
 
-from aionotify.endpoints import parameters
-from aionotify.endpoints.answers import json_response
+from aionotify.http import query
+from aionotify.http.responses import json_response
 from aionotify.notifier import Notifier
 
 
@@ -15,5 +15,5 @@ class Messages:
 
     async def recent(self, request: web.Request) -> web.Response:
         """`GET /messages[?topic=]`: texts only, oldest first."""
-        recents = await self._notifier.recent(parameters.topic(request))
+        recents = await self._notifier.recent(query.topic(request))
         return json_response({"recent_messages": [each.message for each in recents]})

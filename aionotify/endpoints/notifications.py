@@ -6,12 +6,12 @@ import json
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from aionotify.endpoints import parameters
-from aionotify.endpoints.answers import error_response
+from aionotify.encoders import to_json
 from aionotify.errors import InvalidRequest, MessageTooBig
+from aionotify.http import query
+from aionotify.http.responses import error_response
 from aionotify.notification import Notification
 from aionotify.notifier import Notifier
-from aionotify.wire import to_json
 
 BODY_TIMEOUT = 10.0
 """Seconds in which a body is to arrive."""
@@ -35,7 +35,7 @@ class Notifications:
 
     async def publish(self, request: web.Request) -> web.Response:
         """`POST /notifications[?topic=]`: 201 and the notification, once it is in the recents."""
-        topic = parameters.topic(request)
+        topic = query.topic(request)
         is_json = request.content_type == "application/json"
         try:
             async with asyncio.timeout(BODY_TIMEOUT):
@@ -44,12 +44,14 @@ class Notifications:
             response = error_response(408, f"The body did not arrive within {BODY_TIMEOUT:g} s.")
             response.force_close()
             return response
-        notification = await self._notifier.publish(message_of(body, is_json), topic, stored=True)
+        notification = await self._notifier.publish(
+            message_of(body, is_json), topic, wait_stored=True
+        )
         return _answer(to_json(notification), 201)
 
     async def retained(self, request: web.Request) -> web.Response:
         """`GET /notifications[?topic=][&since=]`: the recents, or all that came after an id."""
-        topic, since = parameters.topic(request), parameters.since(request)
+        topic, since = query.topic(request), query.since(request)
         if since is None:
             notifications, complete = await self._notifier.recent(topic), True
         else:

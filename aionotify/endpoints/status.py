@@ -3,8 +3,7 @@
 from aiohttp import web
 
 from aionotify.cache import Cache
-from aionotify.endpoints.answers import json_response
-from aionotify.endpoints.ready import ReadyJson
+from aionotify.http.responses import json_response
 from aionotify.hub import Hub
 from aionotify.notification import MAIN
 
@@ -36,4 +35,4 @@ class Status:
             self._cache.count(MAIN),
             self._hub.websockets,
         )
-        return ReadyJson(HEALTH % state)
+        return web.Response(body=HEALTH % state, content_type="application/json")

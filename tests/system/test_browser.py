@@ -9,8 +9,8 @@ from aiohttp import web
 from playwright.async_api import Page
 
 from tests.support import MemcachedProcess, ServerProcess, eventually, free_port, running_server
+from tests.system.test_readme import blocks
 from tests.system.test_ui import browser, publish
-from tests.test_readme import blocks
 
 pytestmark = pytest.mark.timeout(30)  # a browser's start takes its time
 

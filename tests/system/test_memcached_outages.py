@@ -9,8 +9,8 @@ from contextlib import AsyncExitStack
 import aiohttp
 import pytest
 
-from tests.fake_memcached import FakeMemcached, Fault, closes, garbage, never_answers
 from tests.support import MemcachedProcess, ServerProcess, eventually, running_server
+from tests.support.fault_server import FakeMemcached, Fault, closes, garbage, never_answers
 
 CLIENTS = 50
 RATE = 100

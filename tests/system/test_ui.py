@@ -309,7 +309,7 @@ LOOKS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("look", LOOKS, ids=["light", "dark", "phone", "dark-phone"])
 async def test_nobody_is_kept_from_using_it(tmp_path: Path, look: dict[str, Any]) -> None:
     """axe-core finds nothing, nothing is wider than the screen; how it looks is in tmp_path."""
-    environment = {**ALONE, "AIONOTIFY_LOG_LIMIT": "100"}
+    environment = {**ALONE, "AIONOTIFY_HISTORY_LIMIT": "100"}
     async with running_server(environment) as server:
         await publish(server, "The first of the day", "The lift in house B is out of order")
         async with opened(f"{server.url}/ui", bypass_csp=True, **look) as page:

@@ -84,5 +84,5 @@ async def test_every_module_can_be_imported(tmp_path: Path) -> None:
     )
     printed = (await process.communicate())[0].decode()
     assert process.returncode == 0, printed
-    assert "aionotify.endpoints.websocket\n" in printed
+    assert "aionotify.endpoints.ws\n" in printed
     assert re.search(r"^connections \d{6,}$", printed, re.MULTILINE)

@@ -1,0 +1,50 @@
+"""Network values: addresses and web origins."""
+
+import ipaddress
+import re
+from typing import NamedTuple
+
+
+class Address(NamedTuple):
+    """A host name or IP address with a TCP port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Origin(NamedTuple):
+    """The origin of a web page (RFC 6454 §4)."""
+
+    scheme: str
+    host: str
+    port: int
+    """0 if the scheme has no known default port."""
+
+
+_ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([0-9]{1,5}))?")
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def parse_origin(text: str) -> Origin:
+    """Return the origin in an `Origin` header, or ValueError if it is none."""
+    found = _ORIGIN.fullmatch(text.lower()) if text.isascii() else None
+    if found is None:
+        raise ValueError
+    scheme, host, port = found.groups()
+    return Origin(scheme, host, int(port) if port else _DEFAULT_PORTS.get(scheme, 0))
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether `host`, a name or an address, always means this machine (RFC 6761 §6.3)."""
+    name = host.lower().removesuffix(".").strip("[]")
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback

@@ -1,0 +1,67 @@
+"""Counters of one application. Plain numbers, so that counting costs next to nothing."""
+
+from bisect import bisect_left
+from collections import Counter
+from enum import StrEnum
+
+LATENCY_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+"""Upper bounds in seconds, for operations that should take milliseconds."""
+
+
+class ClientKind(StrEnum):
+    """The protocol of a connected client."""
+
+    WEBSOCKET_TEXT = "websocket_text"
+    WEBSOCKET_JSON = "websocket_json"
+    EVENTS = "events"
+
+
+class DisconnectReason(StrEnum):
+    """Why the server ended a connection."""
+
+    STALLED = "stalled"
+    SILENT = "silent"
+    TOO_SLOW = "too_slow"
+    CLOSING = "closing"
+    BROKEN = "broken"
+
+
+class RejectReason(StrEnum):
+    """Why the server rejected a valid request."""
+
+    TOKEN = "token"
+    ORIGIN = "origin"
+    HOST = "host"
+    TOO_MANY = "too_many"
+    STOPPING = "stopping"
+
+
+class Histogram:
+    """Histogram with fixed upper bounds, in seconds."""
+
+    __slots__ = ("bounds", "counts", "sum")
+
+    def __init__(self, bounds: tuple[float, ...] = LATENCY_BUCKETS) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Record one observation."""
+        self.counts[bisect_left(self.bounds, seconds)] += 1
+        self.sum += seconds
+
+
+class Stats:
+    """Counters of the hub and its subscribers, read by `/metrics`."""
+
+    def __init__(self) -> None:
+        self.connections: Counter[ClientKind] = Counter()
+        self.published = 0
+        self.delivered = 0
+        """Notifications written to clients, except recent ones shown on connect."""
+        self.gaps = 0
+        self.disconnected: Counter[DisconnectReason] = Counter()
+        self.rejected: Counter[RejectReason] = Counter()
+        self.fanout_seconds = Histogram()
+        self.loop_lag_seconds = Histogram()

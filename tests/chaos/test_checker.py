@@ -1,0 +1,153 @@
+"""The checker finds what the chaos test is there to find, and nothing else."""
+
+import pytest
+
+from tests.chaos.checker import Connected, Event, Gap, History, Post, Received, Truth, problems
+
+FRESH = Connected(0, None, 2.0)
+
+
+def post(id: int, generation: int = 0) -> Post:
+    return Post("main", f"m{id}", generation, 1.0, id)
+
+
+def got(*ids: int) -> list[Event]:
+    return [Received(id, f"m{id}") for id in ids]
+
+
+POSTS = [*(post(id) for id in range(1, 6)), *(post(id, 1) for id in range(6, 10))]
+
+
+def found(
+    events: list[Event],
+    unclean: tuple[int, ...] = (),
+    posts: list[Post] = POSTS,
+    others: tuple[History, ...] = (),
+    to_the_end: bool = True,
+) -> list[str]:
+    """What the checker says of a client with these events."""
+    history = History("client", "main", events, to_the_end)
+    return problems(history, Truth(posts, [history, *others], unclean))
+
+
+RESUMED: list[Event] = [FRESH, *got(1, 2, 3), Connected(1, 3), *got(4, 5, 6, 7, 8, 9)]
+
+GOOD: dict[str, list[Event]] = {
+    "everything": [FRESH, *got(*range(1, 10))],
+    "recents first": [FRESH, *got(*range(4, 10))],
+    "resumed": RESUMED,
+    "resumed twice with nothing in between": [
+        *[FRESH, *got(1, 2), Connected(0, 2), Connected(1, 2), *got(*range(3, 10))]
+    ],
+    "missed with a gap": [FRESH, *got(1, 2), Connected(1, 2), Gap(None), *got(*range(6, 10))],
+    "a gap that was told twice": [
+        *[FRESH, *got(1, 2), Connected(0, 2), Gap(None), Connected(1, 2), Gap(None)],
+        *got(*range(6, 10)),
+    ],
+    "an exact gap": [FRESH, *got(1, 2), Gap(4), *got(7, 8, 9)],
+    "two exact gaps": [FRESH, *got(1, 2), Gap(3), Gap(1), *got(7, 8, 9)],
+    "a gap at the end": [FRESH, *got(1, 2), Gap(None)],
+}
+
+BAD: dict[str, tuple[list[Event], str]] = {
+    "duplicate": ([FRESH, *got(1, 2, 2, *range(3, 10))], "twice, or out of order"),
+    "duplicate after resuming": (
+        [FRESH, *got(1, 2), Connected(0, 2), *got(2, *range(3, 10))],
+        "twice, or out of order",
+    ),
+    "hole": ([FRESH, *got(1, 2, *range(4, 10))], "a hole"),
+    "hole after resuming": ([FRESH, *got(1, 2), Connected(1, 2), *got(*range(6, 10))], "a hole"),
+    "hole at the end": ([FRESH, *got(*range(1, 9))], "a hole"),
+    "gap that comes too late": ([FRESH, *got(1, 2, 4), Gap(1), *got(*range(5, 10))], "a hole"),
+    "reordering": ([FRESH, *got(1, 3, 2, *range(4, 10))], "twice, or out of order"),
+    "false gap": ([FRESH, *got(1, 2), Gap(None), *got(*range(3, 10))], "a false Gap"),
+    "false gap after a clean restart": (
+        [*RESUMED[:5], Gap(None), *RESUMED[5:]],
+        "a false Gap",
+    ),
+    "false gap of a new client": ([FRESH, Gap(None), *got(*range(1, 10))], "a false Gap"),
+    "gap that is too big": ([FRESH, *got(1, 2), Gap(3), *got(*range(5, 10))], "told of 3"),
+    "gap that is too small": ([FRESH, *got(1, 2), Gap(1), *got(*range(5, 10))], "told of 1"),
+    "invented": ([FRESH, *got(*range(1, 10)), Received(77, "other")], "never published"),
+    "another id": ([FRESH, *got(*range(1, 9)), Received(10, "m9")], "whose id is 9"),
+    "resumed elsewhere": ([FRESH, *got(1, 2), Connected(0, 1), *got(*range(3, 10))], "resumed"),
+}
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_a_good_run_is_accepted(name: str) -> None:
+    assert found(GOOD[name]) == []
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_broken_promise_is_found(name: str) -> None:
+    events, word = BAD[name]
+    assert any(word in problem for problem in found(events))
+
+
+def test_a_hole_is_found_after_a_crash_as_well() -> None:
+    events: list[Event] = [FRESH, *got(1, 2), Connected(1, 2), *got(*range(6, 10))]
+    assert found(events, unclean=(0,))
+
+
+def test_a_gap_after_a_crash_is_for_all_that_was_published_before_it() -> None:
+    """The recents come after the gap, and what was never stored is missing behind them."""
+    replayed: list[Event] = [FRESH, *got(1), Connected(1, 1), Gap(None), *got(3, 4)]
+    assert found([*replayed, *got(*range(6, 10))], unclean=(0,)) == []
+    assert found([*replayed, *got(*range(6, 10))])
+    assert found([*replayed, *got(*range(7, 10))], unclean=(0,))
+    assert found([*replayed, *got(6, *range(8, 10))], unclean=(0,))
+    silent = [each for each in replayed if not isinstance(each, Gap)]
+    assert found([*silent, *got(*range(6, 10))], unclean=(0,))
+    again: list[Event] = [*replayed, Connected(1, 4), *got(*range(6, 10))]
+    assert found(again, unclean=(0,))
+
+
+def test_a_gap_without_a_loss_is_right_after_a_crash_only() -> None:
+    """And for as long as the client has nothing newer than the crash."""
+    gap = Gap(None)
+    after_crash: list[Event] = [*RESUMED[:5], gap, *RESUMED[5:]]
+    assert found(after_crash, unclean=(0,)) == []
+    again: list[Event] = [*RESUMED[:5], gap, Connected(1, 3), gap, *RESUMED[5:]]
+    assert found(again, unclean=(0,)) == []
+    assert found(after_crash, unclean=(1,))
+    later: list[Event] = [FRESH, *got(*range(1, 8)), Connected(1, 7), gap, *got(8, 9)]
+    assert found(later, unclean=(0,))
+
+
+UNKNOWN = Post("main", "m3", 0, 1.0, None)
+WITH_UNKNOWN = [UNKNOWN if each.id == 3 else each for each in POSTS]
+
+
+def test_what_got_no_answer_and_was_seen_by_nobody_need_not_be_received() -> None:
+    assert found([FRESH, *got(1, 2, *range(4, 10))], posts=WITH_UNKNOWN) == []
+    warned: list[Event] = [FRESH, *got(1, 2), Connected(0, 2), Gap(None), *got(*range(4, 10))]
+    assert found(warned, posts=WITH_UNKNOWN) == []
+
+
+def test_what_got_no_answer_but_was_seen_by_one_is_to_be_received_by_all() -> None:
+    other = History("other", "main", [FRESH, *got(3)])
+    assert found([FRESH, *got(1, 2, *range(4, 10))], posts=WITH_UNKNOWN, others=(other,))
+
+
+def test_a_new_client_gets_what_is_sent_once_it_is_there() -> None:
+    assert found([Connected(0, None, 2.0), *got(*range(4, 10))]) == []
+    assert found([Connected(0, None, 0.5), *got(*range(4, 10))])
+
+
+def test_the_recents_of_a_new_client_have_holes_only_where_a_crash_was() -> None:
+    events: list[Event] = [Connected(1, None, 2.0), *got(3, 6, 7, 8, 9)]
+    assert found(events)
+    assert found(events, unclean=(0,)) == []
+    assert found([Connected(1, None, 2.0), *got(6, 8, 9)], unclean=(0,))
+
+
+def test_a_client_that_left_early_missed_nothing() -> None:
+    assert found([FRESH, *got(1, 2)], to_the_end=False) == []
+
+
+def test_other_topics_are_no_business_of_this_client() -> None:
+    elsewhere = Post("other", "m2x", 0, 1.0, 2)
+    events: list[Event] = [FRESH, *got(1, 3, *range(4, 10))]
+    posts = [elsewhere if each.id == 2 else each for each in POSTS]
+    assert found(events, posts=posts) == []

@@ -1,0 +1,289 @@
+"""`GET /events`: server-sent events, byte for byte."""
+
+import asyncio
+import contextlib
+import json
+import re
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+import aionotify.eventstream
+from aionotify.app import HUB, NOTIFIER, create_app
+from aionotify.notification import Notification
+from tests.support import alone, eventually, exchange
+
+Serve = Callable[[web.Application], Awaitable[TestServer]]
+
+HEAD = (
+    b"HTTP/1.1 200 OK\r\n"
+    b"Content-Type: text/event-stream\r\n"
+    b"Cache-Control: no-store\r\n"
+    b"X-Accel-Buffering: no\r\n"
+    b"Connection: close\r\n\r\n"
+    b"retry: 2000\n\n"
+)
+
+
+class Running:
+    """A server without memcached."""
+
+    def __init__(self, app: web.Application, port: int) -> None:
+        self.app = app
+        self.port = port
+
+    async def publish(self, *messages: str, topic: str = "main") -> list[Notification]:
+        """Past every wire format."""
+        return [await self.app[NOTIFIER].publish(message, topic) for message in messages]
+
+    @asynccontextmanager
+    async def listen(
+        self, query: bytes = b"", *headers: bytes, version: bytes = b"1.1"
+    ) -> AsyncIterator[asyncio.StreamReader]:
+        """A stream whose head is read, and as it has to be."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        lines = (b"GET /events%b HTTP/%b" % (query, version), b"Host: localhost", *headers)
+        writer.write(b"\r\n".join((*lines, b"", b"")))
+        try:
+            assert await asyncio.wait_for(reader.readexactly(len(HEAD)), 5) == HEAD
+            yield reader
+        finally:
+            writer.close()
+
+
+async def serve(aiohttp_server: Serve, **values: int) -> Running:
+    app = create_app(alone(**values))
+    port = (await aiohttp_server(app)).port
+    assert port is not None
+    return Running(app, port)
+
+
+@pytest.fixture
+async def running(aiohttp_server: Serve) -> Running:
+    """With nothing published yet."""
+    return await serve(aiohttp_server)
+
+
+def event(notification: Notification, more: str = "") -> bytes:
+    """How it has to look."""
+    seconds, milliseconds = divmod(notification.time, 1000)
+
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{milliseconds:03}Z"
+    message = json.dumps(notification.message, ensure_ascii=False)
+    return (
+        f'id: {notification.id}\ndata: {{"type":"notification","id":"{notification.id}",'
+        f'"time":"{stamp}","topic":"{notification.topic}","message":{message}{more}}}\n\n'
+    ).encode()
+
+
+RECENT = ',"recent":true'
+GAP = b'event: gap\ndata: {"type":"gap","missed":null}\n\n'
+
+
+async def seen(reader: asyncio.StreamReader, wanted: bytes) -> None:
+    """Exactly this comes next."""
+    assert await asyncio.wait_for(reader.readexactly(len(wanted)), 5) == wanted
+
+
+async def test_the_recents_and_then_what_is_published(running: Running) -> None:
+    recents = await running.publish(*"abcdefg")
+    async with running.listen() as reader:
+        await seen(reader, b"".join(event(each, RECENT) for each in recents[-5:]))
+        for live in await running.publish("é 😀", "two\nlines\r\n and \\n"):
+            await seen(reader, event(live))
+
+
+async def test_a_message_of_many_lines_is_one_line_of_data(running: Running) -> None:
+    async with running.listen() as reader:
+        await running.publish("a\nb\r\nc\rd")
+        line = (await reader.readuntil(b"\n\n")).split(b"\n")[1]
+        assert line.endswith(b'"message":"a\\nb\\r\\nc\\rd"}')
+
+
+async def test_a_stream_is_of_one_topic(running: Running) -> None:
+    async with running.listen(b"?topic=b") as reader:
+        await running.publish("no")
+        (yes,) = await running.publish("yes", topic="b")
+        await seen(reader, event(yes))
+
+
+async def test_an_http_1_0_client_can_read_it(running: Running) -> None:
+    """As nginx is with its default settings."""
+    async with running.listen(version=b"1.0") as reader:
+        (live,) = await running.publish("Hello")
+        await seen(reader, event(live))
+
+
+@pytest.mark.parametrize("where", ["query", "header", "header before query"])
+async def test_who_resumes_gets_all_that_came_after(running: Running, where: str) -> None:
+    published = await running.publish(*map(str, range(50)))
+    last = b"%d" % published[19].id
+    query, header = b"?since=" + last, b"Last-Event-ID: " + last
+    asked: dict[str, tuple[bytes, ...]] = {
+        "query": (query,),
+        "header": (b"", header),
+        "header before query": (b"?since=1", header),
+    }
+    async with running.listen(*asked[where]) as reader:
+        await seen(reader, b"".join(event(each, RECENT) for each in published[20:]))
+        (live,) = await running.publish("live")
+        await seen(reader, event(live))
+
+
+@pytest.mark.parametrize("id", [b"1", b"9007199254740991", b"none of ours", b"\xc3\xa9"])
+async def test_a_gap_comes_first_where_something_may_be_missing(
+    running: Running, id: bytes
+) -> None:
+    published = await running.publish("a", "b")
+    async with running.listen(b"", b"Last-Event-ID: " + id) as reader:
+        later = [] if id.startswith(b"900") else published
+        await seen(reader, GAP + b"".join(event(each, RECENT) for each in later))
+        (live,) = await running.publish("live")
+        await seen(reader, event(live))
+
+
+async def test_an_empty_last_event_id_is_none(running: Running) -> None:
+    """As an EventSource has it that has seen nothing."""
+    recents = await running.publish("a")
+    async with running.listen(b"", b"Last-Event-ID:") as reader:
+        await seen(reader, event(recents[0], RECENT))
+
+
+@pytest.mark.parametrize("query", [b"?topic=a%20b", b"?since=x"])
+async def test_what_makes_no_sense_is_refused(running: Running, query: bytes) -> None:
+    answer = await exchange(running.port, b"GET /events%b HTTP/1.1" % query)
+    assert answer.status == b"HTTP/1.1 400 Bad Request"
+    assert b" is not accepted; accepted " in answer.body
+
+
+async def test_head_is_answered_without_a_stream(running: Running) -> None:
+    answer = await exchange(running.port, b"HEAD /events HTTP/1.1")
+    assert answer.status == b"HTTP/1.1 200 OK"
+    assert b"Content-Type: text/event-stream" in answer.headers
+    assert running.app[HUB].connected == 0
+
+
+async def test_a_stream_counts_as_a_connection_but_is_no_websocket(aiohttp_server: Serve) -> None:
+    running = await serve(aiohttp_server, max_connections=1)
+    async with running.listen():
+        body = (await exchange(running.port, b"GET /health HTTP/1.1")).body
+        assert b'"connected_websockets":0}' in body
+        assert (await exchange(running.port, b"GET /events HTTP/1.1")).status == (
+            b"HTTP/1.1 503 Service Unavailable"
+        )
+    await eventually(lambda: running.app[HUB].connected == 0)
+
+
+async def test_a_comment_keeps_it_alive(aiohttp_server: Serve) -> None:
+    running = await serve(aiohttp_server, heartbeat=1)
+    async with running.listen() as reader:
+        await seen(reader, b":\n\n")
+        await seen(reader, b":\n\n")
+
+
+async def test_what_the_client_sends_is_of_no_matter(running: Running) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+    writer.write(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    await seen(reader, HEAD)
+    writer.write(b"GET / HTTP/1.1\r\n\r\n" + b"x" * 100_000)
+    (live,) = await running.publish("Hello")
+    await seen(reader, event(live))
+    writer.close()
+
+
+async def test_the_end_closes_a_stream(running: Running) -> None:
+    async with running.listen() as reader:
+        await running.app[HUB].shutdown(2)
+        assert await asyncio.wait_for(reader.read(), 2) == b""
+
+
+@asynccontextmanager
+async def stalled(running: Running, query: str = "") -> AsyncIterator[socket.socket]:
+    """A stream that is not read, with little room in between."""
+    loop = asyncio.get_running_loop()
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.setblocking(False)
+        await loop.sock_connect(client, ("127.0.0.1", running.port))
+        request = f"GET /events{query} HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        await loop.sock_sendall(client, request.encode())
+        await eventually(lambda: running.app[HUB].connected == 1)
+        yield client
+
+
+async def test_one_that_lags_out_of_the_log_is_told_the_exact_number(
+    aiohttp_server: Serve,
+) -> None:
+    running = await serve(aiohttp_server, history_limit=10)
+    async with stalled(running) as client:
+        published = []
+        for number in range(300):
+            published += await running.publish(f"{number} " + "x" * 60_000)
+            await asyncio.sleep(0)
+        data = b""
+        last = f'"message":"{299} '.encode()
+        loop = asyncio.get_running_loop()
+        while last not in data[-200_000:] or not data.endswith(b"\n\n"):
+            data += await asyncio.wait_for(loop.sock_recv(client, 1 << 20), 5)
+    position = 0
+    for found in re.finditer(rb'"message":"(\d+) x|"missed":(\d+)', data):
+        if found[2]:
+            position += int(found[2])
+        else:
+            assert int(found[1]) == position
+            position += 1
+    assert position == 300
+    assert data.count(b"event: gap") >= 1
+
+
+async def test_one_that_accepts_nothing_is_cut_off(aiohttp_server: Serve) -> None:
+    running = await serve(aiohttp_server, stall_timeout=1)
+    async with stalled(running):
+        for _ in range(200):
+            await running.publish("x" * 60_000)
+            await asyncio.sleep(0)
+        await eventually(lambda: running.app[HUB].connected == 0, 5)
+
+
+async def test_a_peer_that_vanished_is_left_to_the_kernel_to_notice(
+    aiohttp_server: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stream gets no answer to its comments, so the kernel's own time-out is set."""
+    set_to: list[int] = []
+
+    class Recorder:
+        def setsockopt(self, level: int, option: int, value: int) -> None:
+            if (level, option) == (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT):
+                set_to.append(value)
+
+    class Transport(asyncio.Transport):
+        def get_extra_info(self, name: str, default: object = None) -> object:
+            return Recorder()
+
+        def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+            """There is no buffer."""
+
+    aionotify.eventstream.EventStream(30, 25).connection_made(Transport())
+    aionotify.eventstream.EventStream(30, 0).connection_made(Transport())
+    assert set_to == [50_000]
+
+
+async def test_curl_shows_events_as_they_come(running: Running) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *("curl", "-sN", f"http://127.0.0.1:{running.port}/events"),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    try:
+        assert await asyncio.wait_for(process.stdout.readuntil(b"\n\n"), 5) == b"retry: 2000\n\n"
+        (live,) = await running.publish("Hello")
+        assert await asyncio.wait_for(process.stdout.readuntil(b"\n\n"), 5) == event(live)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.communicate()

@@ -1,0 +1,92 @@
+"""A batch of notifications as the bytes that a client is sent."""
+
+from aionotify.encoders import EVENT_STREAM, JSON, TEXT, Encoder, ReplayEncoder, to_json
+from aionotify.notification import Notification
+
+
+def note(message: str) -> Notification:
+    """Only the message counts on this wire."""
+    return Notification(1, 1, message)
+
+
+def test_a_notification_is_a_text_frame() -> None:
+    assert TEXT.encode([note("Hello")]) == b"\x81\x14[Notification] Hello"
+
+
+def test_a_recent_is_a_text_frame() -> None:
+    assert TEXT.encode([note("Hello")], recent=True) == b"\x81\x0e[Recent] Hello"
+
+
+def test_a_batch_is_one_frame_for_each_oldest_first() -> None:
+    batch = TEXT.encode([note("a"), note("b")])
+    assert batch == b"\x81\x10[Notification] a\x81\x10[Notification] b"
+    assert (
+        TEXT.encode([note("a"), note("b")], recent=True) == b"\x81\x0a[Recent] a\x81\x0a[Recent] b"
+    )
+
+
+def test_nothing_is_no_bytes() -> None:
+    assert TEXT.encode([]) == b""
+    assert TEXT.encode([], recent=True) == b""
+
+
+def test_any_unicode_and_line_breaks_are_kept_and_counted_in_bytes() -> None:
+    assert (
+        TEXT.encode([note("é\n😀")], recent=True) == b"\x81\x10[Recent] \xc3\xa9\n\xf0\x9f\x98\x80"
+    )
+
+
+def test_a_long_message_has_a_longer_head() -> None:
+    assert TEXT.encode([note("x" * 117)], recent=True) == b"\x81\x7e\x00\x7e[Recent] " + b"x" * 117
+    assert TEXT.encode([note("x" * 116)], recent=True) == b"\x81\x7d[Recent] " + b"x" * 116
+
+
+# ------------------------------------------------------------------------------- JSON and events
+
+HELLO = Notification(1763884800000000, 1763884800000, 'Hé "x"\n', "a.b")
+OBJECT = (
+    '{"type":"notification","id":"1763884800000000","time":"2025-11-23T08:00:00.000Z",'
+    '"topic":"a.b","message":"Hé \\"x\\"\\n"'
+)
+
+
+def test_the_object_is_the_same_everywhere() -> None:
+    assert to_json(HELLO) == (OBJECT + "}").encode()
+    assert to_json(HELLO, recent=True) == (OBJECT + ',"recent":true}').encode()
+
+
+def test_milliseconds_are_exact() -> None:
+    for time in (0, 1, 999, 1763884800007, 1763884799999, 4102444800123):
+        assert b".%03dZ" % (time % 1000) in to_json(Notification(1, time, "x"))
+
+
+def test_json_frames() -> None:
+    live, recent = (OBJECT + "}").encode(), (OBJECT + ',"recent":true}').encode()
+    assert JSON.encode([HELLO]) == b"\x81%c" % len(live) + live
+    assert JSON.encode([HELLO], recent=True) == b"\x81\x7e\x00%c" % len(recent) + recent
+    assert JSON.gap(17) == b'\x81\x1a{"type":"gap","missed":17}'
+    assert JSON.gap(None) == b'\x81\x1c{"type":"gap","missed":null}'
+
+
+def test_events() -> None:
+    live, recent = (OBJECT + "}").encode(), (OBJECT + ',"recent":true}').encode()
+    assert EVENT_STREAM.encode([HELLO, HELLO]) == b"id: 1763884800000000\ndata: %b\n\n" % live * 2
+    assert (
+        EVENT_STREAM.encode([HELLO], recent=True) == b"id: 1763884800000000\ndata: %b\n\n" % recent
+    )
+    assert EVENT_STREAM.gap(17) == b'event: gap\ndata: {"type":"gap","missed":17}\n\n'
+
+
+def test_texts_cannot_tell_of_a_gap() -> None:
+    encoding: Encoder = TEXT
+    assert encoding.gap(17) is None
+
+
+def test_a_replay_is_of_recents_until_it_is_over() -> None:
+    replay = ReplayEncoder(EVENT_STREAM, 5)
+    assert replay.encode([HELLO]) == EVENT_STREAM.encode([HELLO], recent=True)
+    assert replay.gap(1) == EVENT_STREAM.gap(1)
+    assert replay.at_position(4) is replay
+    assert replay.at_position(5) is EVENT_STREAM
+    assert EVENT_STREAM.at_position(99) is EVENT_STREAM
+    assert replay == ReplayEncoder(EVENT_STREAM, 5)
