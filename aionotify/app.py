@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from aionotify.access import Access
+from aionotify.broker import Broker
+from aionotify.broker.local import LocalBroker
 from aionotify.cache import Cache
 from aionotify.endpoints.events import Events
 from aionotify.endpoints.messages import Messages
@@ -16,6 +18,7 @@ from aionotify.endpoints.ui import Page
 from aionotify.endpoints.ws import WebSocket
 from aionotify.http.responses import errors_as_json
 from aionotify.hub import Hub
+from aionotify.ids import IdSource
 from aionotify.limits import connections_allowed
 from aionotify.logs import Journal
 from aionotify.metrics import Metrics
@@ -24,6 +27,7 @@ from aionotify.settings import Settings
 
 SETTINGS = web.AppKey("settings", Settings)
 ACCESS = web.AppKey("access", Access)
+BROKER = web.AppKey("broker", Broker)
 CACHE = web.AppKey("cache", Cache)
 HUB = web.AppKey("hub", Hub)
 METRICS = web.AppKey("metrics", Metrics)
@@ -37,14 +41,20 @@ def create_app(settings: Settings | None = None) -> web.Application:
     app = web.Application()
     app[SETTINGS] = settings
     app[ACCESS] = access
-    app[CACHE] = Cache(settings.memcached_addresses, settings.recent_limit, settings.recent_ttl)
+    ids = IdSource()
+    app[CACHE] = Cache(
+        settings.memcached_addresses, settings.recent_limit, settings.recent_ttl, ids
+    )
     app[HUB] = Hub(
-        settings.history_limit,
+        max(settings.history_limit, settings.recent_limit),
         settings.recent_ttl,
         settings.max_connections or connections_allowed(),
     )
     app[METRICS] = Metrics(app[HUB], app[CACHE])
-    app[NOTIFIER] = Notifier(app[HUB], app[CACHE], settings.max_message_bytes)
+    app[BROKER] = LocalBroker(app[HUB], app[CACHE], ids)
+    app[NOTIFIER] = Notifier(
+        app[HUB], app[BROKER], settings.max_message_bytes, settings.recent_limit
+    )
     app.middlewares.extend(
         [
             Journal(access).note,
@@ -54,7 +64,7 @@ def create_app(settings: Settings | None = None) -> web.Application:
             access.guard,
         ]
     )
-    app.cleanup_ctx.append(_cache)
+    app.cleanup_ctx.append(_broker)
     app.cleanup_ctx.append(_background)
     app.on_shutdown.append(_close)
     _add_routes(app)
@@ -64,7 +74,7 @@ def create_app(settings: Settings | None = None) -> web.Application:
 def _add_routes(app: web.Application) -> None:
     """Whoever may send or listen is asked for on every route that is not open to all."""
     access = app[ACCESS]
-    status = Status(app[HUB], app[CACHE])
+    status = Status(app[HUB], app[BROKER], app[NOTIFIER])
     access.open_to_all(app.router.add_get("/", status.greeting))
     access.open_to_all(app.router.add_get("/health", status.health))
     for path, handler in Page().handlers.items():
@@ -78,11 +88,10 @@ def _add_routes(app: web.Application) -> None:
     app.router.add_get("/ws", WebSocket(app[NOTIFIER], app[SETTINGS], access).connect)
 
 
-async def _cache(app: web.Application) -> AsyncIterator[None]:
-    await app[CACHE].start()
-    await app[NOTIFIER].start()
+async def _broker(app: web.Application) -> AsyncIterator[None]:
+    await app[BROKER].start()
     yield
-    await app[CACHE].stop(app[HUB].complete_since())
+    await app[BROKER].stop()
 
 
 async def _background(app: web.Application) -> AsyncIterator[None]:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol, Self
 
 from aionotify.frames import Opcode, encode_frame
+from aionotify.history import Snapshot
 from aionotify.notification import Notification
 
 MAX_BATCH = 64 * 1024
@@ -32,14 +33,32 @@ class Encoder(Protocol):
     def encode(self, notifications: Sequence[Notification], *, recent: bool = False) -> bytes:
         """Encode `notifications`, oldest first; `recent` marks those replayed on subscribing."""
 
-    def gap(self, missed: int | None) -> bytes | None:
-        """Encode a gap of `missed` notifications, or return None if the format has no gaps."""
+    @property
+    def source(self) -> Snapshot | None:
+        """The notifications to send, if not those of the topic's history."""
+
+    def gap(self, missed: int | None, id: int) -> bytes | None:
+        """Encode a gap of `missed` notifications, or return None if the format has no gaps.
+
+        `id` is the position from which the client misses nothing anymore.
+        """
+
+    def subscribed(self, topic: str, id: int) -> bytes:
+        """Encode that a client is caught up with `topic`, up to the position `id`."""
+
+    def caught_up(self, id: int | None = None) -> bytes:
+        """Return the bytes that follow at position `end`; `id` replaces the client's position."""
 
 
 class _LiveEncoder:
     """Base of the encoders that are valid at every position."""
 
     end = sys.maxsize
+    source = None
+
+    def caught_up(self, id: int | None = None) -> bytes:
+        """Return nothing: live delivery has no end."""
+        return b""
 
     def at_position(self, cursor: int) -> Self:
         """Return this encoder; it serves every position."""
@@ -56,9 +75,13 @@ class TextEncoder(_LiveEncoder):
             encode_frame(Opcode.TEXT, label + each.message.encode()) for each in notifications
         )
 
-    def gap(self, missed: int | None) -> None:
+    def gap(self, missed: int | None, id: int) -> None:
         """Return None: the text format cannot report gaps."""
         return
+
+    def subscribed(self, topic: str, id: int) -> bytes:
+        """Return nothing: the text format has no positions."""
+        return b""
 
 
 class JsonEncoder(_LiveEncoder):
@@ -70,9 +93,13 @@ class JsonEncoder(_LiveEncoder):
             encode_frame(Opcode.TEXT, to_json(each, recent=recent)) for each in notifications
         )
 
-    def gap(self, missed: int | None) -> bytes:
-        """Return a frame with `{"type":"gap","missed":17}`."""
-        return encode_frame(Opcode.TEXT, _gap(missed))
+    def gap(self, missed: int | None, id: int) -> bytes:
+        """Return a frame with `{"type":"gap","missed":17,"id":"…"}`."""
+        return encode_frame(Opcode.TEXT, _gap(missed, id))
+
+    def subscribed(self, topic: str, id: int) -> bytes:
+        """Return a frame with `{"type":"subscribed","topics":["main"],"id":"…"}`."""
+        return encode_frame(Opcode.TEXT, _subscribed(topic, id))
 
 
 class EventStreamEncoder(_LiveEncoder):
@@ -85,20 +112,28 @@ class EventStreamEncoder(_LiveEncoder):
             for each in notifications
         )
 
-    def gap(self, missed: int | None) -> bytes:
-        """Return an event of type `gap`. It has no id: the client's last event id stays valid."""
-        return b"event: gap\ndata: %b\n\n" % _gap(missed)
+    def gap(self, missed: int | None, id: int) -> bytes:
+        """Return an event of type `gap`, with the id from which the stream is complete again."""
+        return b"event: gap\nid: %d\ndata: %b\n\n" % (id, _gap(missed, id))
+
+    def subscribed(self, topic: str, id: int) -> bytes:
+        """Return an event of type `subscribed`. Its id lets a client resume that saw nothing."""
+        return b"event: subscribed\nid: %d\ndata: %b\n\n" % (id, _subscribed(topic, id))
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayEncoder:
-    """Marks notifications before position `end` as recent, for a client that resumes.
+    """Marks notifications before position `end` as recent, for a client that catches up.
 
+    At `end` the client is told that it is caught up, and its position, the id `position`.
     Compares by value, so that clients resuming at the same position share encoded batches.
     """
 
     live: Encoder
     end: int
+    topic: str
+    position: int
+    source: Snapshot | None = None
 
     def at_position(self, cursor: int) -> Encoder:
         """Return the live encoder once the replay has reached its end."""
@@ -108,9 +143,17 @@ class ReplayEncoder:
         """Encode `notifications` as recent, whatever the caller says."""
         return self.live.encode(notifications, recent=True)
 
-    def gap(self, missed: int | None) -> bytes | None:
+    def gap(self, missed: int | None, id: int) -> bytes | None:
         """Encode a gap as the live encoder does."""
-        return self.live.gap(missed)
+        return self.live.gap(missed, id)
+
+    def subscribed(self, topic: str, id: int) -> bytes:
+        """Encode a position as the live encoder does."""
+        return self.live.subscribed(topic, id)
+
+    def caught_up(self, id: int | None = None) -> bytes:
+        """Return the client's position, which is told at the end of the replay."""
+        return self.live.subscribed(self.topic, self.position if id is None else id)
 
 
 def to_json(notification: Notification, *, recent: bool = False) -> bytes:
@@ -133,8 +176,12 @@ def compact_json(document: object) -> bytes:
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def _gap(missed: int | None) -> bytes:
-    return compact_json({"type": "gap", "missed": missed})
+def _gap(missed: int | None, id: int) -> bytes:
+    return compact_json({"type": "gap", "missed": missed, "id": str(id)})
+
+
+def _subscribed(topic: str, id: int) -> bytes:
+    return compact_json({"type": "subscribed", "topics": [topic], "id": str(id)})
 
 
 TEXT = TextEncoder()

@@ -5,11 +5,14 @@ import time
 
 from aionotify.encoders import Encoder
 from aionotify.stats import DisconnectReason
-from aionotify.subscriber import State
+from aionotify.subscriber import State, Subscriber
 from aionotify.topic import Topic
 
 TIME_SLICE = 0.004
-"""Seconds after which a pass yields to the event loop."""
+"""Seconds after which live delivery yields to the event loop."""
+
+REPLAY_SLICE = 0.002
+"""Seconds per turn of the event loop that replays get, even while live delivery is busy."""
 
 CLOCK_CHECK_EVERY = 32
 """Subscribers visited between two looks at the clock."""
@@ -24,10 +27,15 @@ class Fanout:
     All pending notifications of a subscriber go out in one write, encoded once for all subscribers
     at the same position: the busier the server, the cheaper each delivery. Never waits for a
     client.
+
+    Live delivery goes first. Subscribers that are further behind, because they resume or read
+    slowly, each need batches of their own; they share what time is left in a turn of the event
+    loop, and at least `REPLAY_SLICE`.
     """
 
     def __init__(self) -> None:
         self._active: dict[Topic, None] = {}
+        self._replaying: dict[Topic, None] = {}
         self._scheduled = False
 
     def wake(self, topic: Topic) -> None:
@@ -38,24 +46,42 @@ class Fanout:
             asyncio.get_running_loop().call_soon(self._run)
 
     def _run(self) -> None:
-        """Run one time slice; topics take turns. An exception does not stop the fan-out."""
+        """Run one turn; topics take turns. An exception does not stop the fan-out."""
         deadline = time.monotonic() + TIME_SLICE
         try:
-            while self._active:
-                topic = next(iter(self._active))
-                del self._active[topic]
-                done = False
-                try:
-                    done = self._sweep(topic, deadline)
-                finally:
-                    if not done:
-                        self._active[topic] = None
-                if time.monotonic() > deadline:
-                    break
+            self._run_live(deadline)
+            self._run_replays(max(deadline, time.monotonic() + REPLAY_SLICE))
         finally:
-            self._scheduled = bool(self._active)
+            self._scheduled = bool(self._active or self._replaying)
             if self._scheduled:
                 asyncio.get_running_loop().call_soon(self._run)
+
+    def _run_live(self, deadline: float) -> None:
+        while self._active:
+            topic = next(iter(self._active))
+            del self._active[topic]
+            done = False
+            try:
+                done = self._sweep(topic, deadline)
+            finally:
+                if not done:
+                    self._active[topic] = None
+                if topic.replaying:
+                    self._replaying[topic] = None
+            if time.monotonic() > deadline:
+                break
+
+    def _run_replays(self, deadline: float) -> None:
+        while self._replaying:
+            topic = next(iter(self._replaying))
+            del self._replaying[topic]
+            try:
+                self._replay(topic, deadline)
+            finally:
+                if topic.replaying:
+                    self._replaying[topic] = None
+            if time.monotonic() > deadline:
+                break
 
     def _sweep(self, topic: Topic, deadline: float) -> bool:
         """Visit pending subscribers until `deadline`; return whether none is left."""
@@ -66,18 +92,15 @@ class Fanout:
         head, batches, is_open = history.head, _Batches(topic), State.OPEN
         encoder: Encoder | None = None
         cursor, end, batch, delivered = -1, -1, b"", 0
-        while pending or _start_pass(topic, head):
+        while pending or topic.start_pass():
             for _ in range(min(CLOCK_CHECK_EVERY, len(pending))):
                 subscriber = pending.popleft()
                 if subscriber.state is not is_open or subscriber.cursor == head:
                     continue
                 if subscriber.cursor != cursor or subscriber.encoder is not encoder:
-                    if subscriber.cursor < history.first:
-                        subscriber.skip_to(history.first)
-                        if subscriber.state is not is_open:
-                            continue
-                    cursor = subscriber.cursor
-                    encoder = subscriber.encoder = subscriber.encoder.at_position(cursor)
+                    if not _within_history(topic, subscriber):
+                        continue
+                    cursor, encoder = subscriber.cursor, subscriber.encoder
                     batch, end = batches.get(encoder, cursor)
                 try:
                     subscriber.write(batch, end)
@@ -88,24 +111,52 @@ class Fanout:
                 if end < head and subscriber.state is is_open:
                     pending.append(subscriber)
             if not pending:
-                _finish_pass(topic)
+                _measure(topic)
+                topic.finish_pass()
             if time.monotonic() > deadline:
                 break
         topic.stats.delivered += delivered
-        return not pending and topic.pass_head == head
+        return not pending and topic.pass_head == history.head
+
+    def _replay(self, topic: Topic, deadline: float) -> None:
+        """Serve subscribers that are behind, one batch each in turn, until `deadline`."""
+        batches = _Batches(topic)
+        while topic.replaying:
+            subscriber = topic.replaying.popleft()
+            if subscriber.state is State.REPLAYING and _within_history(topic, subscriber):
+                cursor = subscriber.cursor
+                batch, end = batches.get(subscriber.encoder, cursor)
+                if subscriber.encoder.source is None:  # recent ones do not count as delivered
+                    topic.stats.delivered += end - cursor
+                try:
+                    subscriber.write(batch, end)
+                except (OSError, RuntimeError) as error:  # as above
+                    message = f"the connection is broken: {error}"
+                    subscriber.disconnect(message, DisconnectReason.BROKEN)
+            if subscriber.state is State.REPLAYING:
+                if subscriber.cursor < topic.history.head:
+                    topic.replaying.append(subscriber)
+                else:
+                    subscriber.state = State.OPEN
+            if time.monotonic() > deadline:
+                break
 
 
-def _start_pass(topic: Topic, head: int) -> bool:
-    """Queue all subscribers if something was published since the last pass; return whether so."""
-    if topic.pass_head == head:
-        return False
-    topic.pass_head, topic.pass_bytes = head, topic.history.total_bytes
-    topic.pass_started_at, topic.first_unsent_at = topic.first_unsent_at, None
-    topic.pending.extend(topic.subscribers)
+def _within_history(topic: Topic, subscriber: Subscriber) -> bool:
+    """Move a subscriber that fell out of the history to its start; return if it is still there.
+
+    Also chooses the encoder for its position.
+    """
+    encoder = subscriber.encoder = subscriber.encoder.at_position(subscriber.cursor)
+    if encoder.source is None and subscriber.cursor < topic.history.first:
+        subscriber.skip_to(topic.history.first, topic.history.complete_since)
+        if not subscriber.writable:
+            return False
+        subscriber.encoder = encoder.at_position(subscriber.cursor)
     return True
 
 
-def _finish_pass(topic: Topic) -> None:
+def _measure(topic: Topic) -> None:
     """Record how long the pass took, counted from the first publish that it delivered."""
     if topic.pass_started_at is not None:
         topic.stats.fanout_seconds.observe(time.monotonic() - topic.pass_started_at)

@@ -1,12 +1,14 @@
 """Topics and their subscribers: what the application state holds."""
 
 import asyncio
+import heapq
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 from aionotify.errors import Unavailable
 from aionotify.fanout import Fanout
-from aionotify.history import History
+from aionotify.history import Budget, History
+from aionotify.ids import ForgottenTopics
 from aionotify.notification import Notification
 from aionotify.stats import ClientKind, DisconnectReason, RejectReason, Stats
 from aionotify.subscriber import State, Subscriber
@@ -18,6 +20,9 @@ CLOSE_INTERVAL = 0.001
 YIELD_EVERY = 100
 """Items that a loop over all clients or topics handles before it yields to the event loop."""
 
+HISTORY_BYTES = 256 * 1024 * 1024
+"""Bytes that all histories retain together, unless a setting says otherwise."""
+
 EXPIRE_INTERVAL = 5.0
 """Seconds between two rounds of dropping expired notifications."""
 
@@ -25,17 +30,33 @@ EXPIRE_INTERVAL = 5.0
 class Hub:
     """All topics that have subscribers or a history, and all connected clients."""
 
-    def __init__(self, history_limit: int, ttl: float, max_connections: int) -> None:
-        """Create an empty hub; topics retain `history_limit` notifications for `ttl` seconds."""
+    def __init__(
+        self,
+        history_limit: int,
+        ttl: float,
+        max_connections: int,
+        history_bytes: int = HISTORY_BYTES,
+    ) -> None:
+        """Create an empty hub.
+
+        Topics retain `history_limit` notifications for `ttl` seconds, and all of them together
+        `history_bytes`.
+        """
         self._history_limit = history_limit
         self._ttl = ttl
         self._max_connections = max_connections
         self._topics: dict[str, Topic] = {}
         self._fanout = Fanout()
+        self._budget = Budget(history_bytes)
+        self._by_age: list[tuple[int, str]] = []
         # Bound methods are made anew at each access; all topics share these two.
         self._wake = self._fanout.wake
         self._on_empty = self.discard_if_empty
         self._closing = False
+        self.forgotten = ForgottenTopics(0)
+        """What is known about topics that are not in the hub."""
+        self.on_discard: Callable[[str], None] = lambda name: None
+        """Called with the name of a topic that was discarded."""
         self.stats = Stats()
 
     @property
@@ -63,40 +84,71 @@ class Hub:
         """Return the topic `name`, or None. Drops expired notifications first."""
         topic = self._topics.get(name)
         if topic is not None:
-            topic.history.expire(time.time() - self._ttl)
+            topic.history.expire(self.oldest())
         return topic
 
-    def create_topic(
-        self, name: str, complete_since: int, retained: Iterable[Notification]
-    ) -> Topic:
-        """Create a topic that does not exist, with notifications of an earlier process.
-
-        Nothing published after the id `complete_since` is missing among them.
-        """
-        history = History(self._history_limit, complete_since=complete_since, topic=name)
-        history.seed(retained)
+    def create_topic(self, name: str) -> Topic:
+        """Create a topic that does not exist, with what is remembered of it."""
+        history = History(
+            self._history_limit,
+            complete_since=self.forgotten.recall(name),
+            budget=self._budget,
+        )
         topic = Topic(name, history, self.stats, wake=self._wake, on_empty=self._on_empty)
         self._topics[name] = topic
         return topic
 
     def discard_if_empty(self, topic: Topic) -> None:
-        """Delete `topic` if it has no subscribers and no history."""
-        empty = not topic.subscribers and not topic.history
+        """Delete `topic` if it has no subscribers and no history; remember its last id."""
+        empty = not topic.subscribers and topic.history.empty
         if empty and self._topics.get(topic.name) is topic:
             del self._topics[topic.name]
+            self.forgotten.remember(topic.name, topic.history.last_id)
+            self.on_discard(topic.name)
 
-    def publish(self, topic: Topic, message: str, after: int) -> Notification:
-        """Append to the history of `topic`, with an id above `after`, and wake the fan-out."""
-        notification = topic.history.append(message, time.time(), after)
+    def publish(self, topic: Topic, notification: Notification, size: int) -> None:
+        """Append `notification`, with `size` bytes of text, to its topic; wake the fan-out."""
+        topic.history.append(notification, size)
         self.stats.published += 1
         if topic.first_unsent_at is None:
             topic.first_unsent_at = time.monotonic()
+        if self._budget.used > self._budget.limit:
+            self._evict()
         self._wake(topic)
-        return notification
 
-    def complete_since(self) -> dict[str, int]:
-        """Return for each topic the id after which its history is complete."""
-        return {name: topic.history.complete_since for name, topic in self._topics.items()}
+    def oldest(self) -> float:
+        """Return the time, in ms since the epoch, before which notifications have expired."""
+        return (time.time() - self._ttl) * 1000
+
+    def last_ids(self) -> dict[str, int]:
+        """Return the last id of each topic, forgotten ones first."""
+        ids = self.forgotten.snapshot()
+        for name, topic in self._topics.items():
+            if topic.history.last_id > self.forgotten.before:
+                ids[name] = topic.history.last_id
+        return ids
+
+    def _evict(self) -> None:
+        """Drop the oldest notifications over all topics until the budget is met."""
+        # A heap of the topics by the id of their oldest entry, which may have changed since: then
+        # the topic goes back to its new place. Ids increase over all topics, so topics that came
+        # later are younger than all in the heap, and it is built anew only when it is empty.
+        while self._budget.used > self._budget.limit:
+            if not self._by_age:
+                filled = (each for each in self._topics.values() if each.history)
+                self._by_age = [(each.history.oldest_id, each.name) for each in filled]
+                heapq.heapify(self._by_age)
+                if not self._by_age:
+                    return
+            id, name = self._by_age[0]
+            topic = self._topics.get(name)
+            if topic is None or not topic.history:
+                heapq.heappop(self._by_age)
+                continue
+            if topic.history.oldest_id == id:
+                topic.history.evict_oldest()
+            if topic.history:
+                heapq.heapreplace(self._by_age, (topic.history.oldest_id, name))
 
     def ensure_accepting(self) -> None:
         """Raise Unavailable if the server is stopping."""
@@ -133,7 +185,7 @@ class Hub:
         """Drop expired notifications and the topics that become empty, forever."""
         while True:
             await asyncio.sleep(min(EXPIRE_INTERVAL, self._ttl / 4))
-            oldest = time.time() - self._ttl
+            oldest = self.oldest()
             for number, topic in enumerate(list(self._topics.values()), 1):
                 topic.history.expire(oldest)
                 self.discard_if_empty(topic)

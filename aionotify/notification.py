@@ -10,7 +10,7 @@ MAIN = "main"
 class Notification:
     """A message, published once, in one topic.
 
-    `id` strictly increases within a topic, also across restarts.
+    `id` is unique and increases over all topics of a process, also across restarts.
     `time` is the time of publication in milliseconds since the epoch (UTC).
     """
 
@@ -18,3 +18,12 @@ class Notification:
     time: int
     message: str
     topic: str = MAIN
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A valid notification that has no id yet; `size` is the length of its text in bytes."""
+
+    topic: str
+    message: str
+    size: int

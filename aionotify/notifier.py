@@ -1,43 +1,100 @@
 """What an endpoint can ask for: publish, recent, since, subscribe."""
 
-import asyncio
-import sys
-import time
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
 
-from aionotify.cache import Cache
+from aionotify.broker import Broker
 from aionotify.errors import EmptyMessage, MessageTooBig
 from aionotify.hub import Hub
-from aionotify.notification import MAIN, Notification
+from aionotify.notification import MAIN, Draft, Notification
 from aionotify.subscriber import Subscriber
 from aionotify.topic import Topic
 
+MAX_PAGE = 1024 * 1024
+"""Bytes of messages in one answer to a poll at most, unless a single message is larger."""
+
+
+class Page(NamedTuple):
+    """An answer to a poll: notifications, and the position to poll from next."""
+
+    notifications: list[Notification]
+    complete: bool
+    """Whether nothing is missing since the position that was asked for."""
+    id: int
+    more: bool = False
+    """Whether more notifications are retained after `id`."""
+
 
 class Notifier:
-    """The operations of the server, independent of the wire format."""
+    """The operations of the server, independent of the wire format and the broker."""
 
-    def __init__(self, hub: Hub, cache: Cache, max_message_bytes: int) -> None:
+    def __init__(self, hub: Hub, broker: Broker, max_message_bytes: int, recent_limit: int) -> None:
+        """`recent_limit` notifications are shown to clients that do not resume."""
         self._hub = hub
-        self._cache = cache
+        self._broker = broker
         self._max_message_bytes = max_message_bytes
-
-    async def start(self) -> None:
-        """Continue where an earlier process ended."""
-        await self._cache.refresh(MAIN)
-        self.topic(MAIN)
-        await self._cache.begin_writes(MAIN)
+        self._recent_limit = recent_limit
 
     async def publish(
         self, text: str, name: str = MAIN, *, wait_stored: bool = False
     ) -> Notification:
         """Publish `text`, stripped of white space at both ends, to all subscribers of a topic.
 
-        When this returns, the notification is among the recent ones and on its way to every
-        subscriber; with `wait_stored` it is in memcached, too, if one is available.
+        When this returns, the notification is in the topic's history and on its way to every
+        subscriber; with `wait_stored` it is kept beyond this process, too, if a broker answers.
         Raises EmptyMessage, MessageTooBig, and with `wait_stored` Unavailable when the server is
         stopping, because nobody may be left to store it.
         """
         if wait_stored:
             self._hub.ensure_accepting()
+        draft = self._draft(name, text)
+        (notification,) = await self._broker.publish([draft], wait_stored=wait_stored)
+        return notification
+
+    async def recent(self, name: str = MAIN) -> Page:
+        """Return the newest notifications of a topic, oldest first."""
+        await self._broker.refresh(name)
+        topic = self._broker.open(name)
+        notifications = self._recents(topic)
+        total = sum(len(each.message.encode()) for each in notifications)
+        while total > MAX_PAGE and len(notifications) > 1:
+            total -= len(notifications.pop(0).message.encode())
+        page = Page(notifications, True, topic.history.last_id)
+        self._hub.discard_if_empty(topic)
+        return page
+
+    async def since(self, name: str, id: int) -> Page:
+        """Return what is retained after the notification `id`, limited to `MAX_PAGE`."""
+        await self._broker.refresh(name)
+        topic = self._broker.open(name)
+        history = topic.history
+        cursor, complete = history.after(id)
+        found = history.between(cursor, MAX_PAGE)
+        more = cursor + len(found) < history.head
+        page = Page(found, complete, found[-1].id if more else history.last_id, more)
+        self._hub.discard_if_empty(topic)
+        return page
+
+    def recent_count(self, name: str = MAIN) -> int:
+        """Return the number of recent notifications that this process knows of."""
+        topic = self._hub.get_topic(name)
+        return 0 if topic is None else len(self._recents(topic))
+
+    async def prepare(self, name: str) -> "Subscription":
+        """Return a subscription to a topic, after reading what other servers have stored.
+
+        Raises Unavailable if the server is stopping or the connection limit is reached.
+        """
+        await self._broker.refresh(name)
+        self._hub.ensure_capacity()
+        return Subscription(partial(self._subscribe, name))
+
+    def _recents(self, topic: Topic) -> list[Notification]:
+        found = topic.history.recent(self._recent_limit, self._hub.oldest())
+        return [each.notification for each in found]
+
+    def _draft(self, name: str, text: str) -> Draft:
         message = text.strip()
         if not message:
             raise EmptyMessage("Empty notifications are not sent.")
@@ -46,64 +103,21 @@ class Notifier:
             raise MessageTooBig(
                 f"The message has {size} bytes; the limit is {self._max_message_bytes}."
             )
-        await self._cache.begin_writes(name)
-        # The fan-out needs a few turns of the loop; an event would be set just as often.
-        while (topic := self.topic(name)).backlogged:  # noqa: ASYNC110
-            await asyncio.sleep(0)
-        notification = self._hub.publish(topic, message, self._cache.newest(name))
-        self._cache.add(name, notification)
-        if wait_stored:
-            await self._cache.flush(name)
-        return notification
+        return Draft(name, message, size)
 
-    async def recent(self, name: str = MAIN) -> list[Notification]:
-        """Return the newest notifications of a topic, oldest first."""
-        await self._cache.refresh(name)
-        return self._cache.recents(name)
-
-    async def since(self, name: str, id: int) -> tuple[list[Notification], bool]:
-        """Return everything retained after notification `id`, and whether nothing is missing."""
-        await self._cache.refresh(name)
-        topic = self.topic(name)
-        cursor, complete = topic.history.after(id)
-        notifications = topic.history.between(cursor, sys.maxsize)
-        self._hub.discard_if_empty(topic)
-        return notifications, complete
-
-    async def prepare(self, name: str) -> "Subscription":
-        """Return a subscription to a topic, after reading what other servers have stored.
-
-        Raises Unavailable if the server is stopping or the connection limit is reached.
-        """
-        await self._cache.refresh(name)
-        self._hub.ensure_capacity()
-        return Subscription(self, self._cache, name)
-
-    def topic(self, name: str) -> Topic:
-        """Return the topic `name`, created from the stored recent notifications if needed.
-
-        If these are not known to be complete (nothing is stored, or the process that stored them
-        did not stop cleanly), the new topic is complete since now only: a client that resumes
-        from before gets a gap. Rather a gap too many than one too few.
-        """
-        topic = self._hub.get_topic(name)
-        if topic is None:
-            complete_since = self._cache.complete_since(name)
-            recents = self._cache.recents(name)
-            if complete_since is None:
-                newest = max((each.id for each in recents), default=0)
-                complete_since = max(int(time.time() * 1_000_000), newest + 1)
-            topic = self._hub.create_topic(name, complete_since, recents)
-        return topic
+    def _subscribe(self, name: str, subscriber: Subscriber, head: bytes, since: int | None) -> None:
+        topic = self._broker.open(name)
+        if since is None:
+            topic.subscribe_recent(subscriber, self._recents(topic), head)
+        else:
+            topic.subscribe_since(subscriber, since, head)
 
 
 class Subscription:
     """The right to subscribe to a topic, from `Notifier.prepare`. Start it without awaiting."""
 
-    def __init__(self, notifier: Notifier, cache: Cache, name: str) -> None:
-        self._notifier = notifier
-        self._cache = cache
-        self._name = name
+    def __init__(self, start: Callable[[Subscriber, bytes, int | None], None]) -> None:
+        self._start = start
 
     def start(self, subscriber: Subscriber, head: bytes, since: int | None = None) -> None:
         """Send `head`, the recent notifications, and from now on everything that is published.
@@ -112,11 +126,4 @@ class Subscription:
         history and subscribing are one step without an `await`, so that nothing published in
         between is lost or sent twice.
         """
-        topic = self._notifier.topic(self._name)
-        if since is None:
-            recents = self._cache.recents(self._name)
-            topic.subscribe(subscriber)
-            batch = subscriber.encoder.encode(recents, recent=True)
-            subscriber.write(head + batch, subscriber.cursor)
-        else:
-            topic.subscribe_since(subscriber, since, head)
+        self._start(subscriber, head, since)

@@ -17,24 +17,27 @@ STALL_CHECKS = 4
 class State(IntEnum):
     """The state of a connection.
 
-    OPEN ⇄ LAGGING → CLOSING → DRAINING → CLOSED
+    OPEN ⇄ REPLAYING ⇄ LAGGING → CLOSING → DRAINING → CLOSED
 
-    A connection may skip states to the right, and never goes back except from LAGGING to OPEN.
+    A connection may skip states to the right; it never goes back from CLOSING or later.
     """
 
     OPEN = 0
-    """The transport's write buffer is empty: the client can be written to."""
+    """The client is up to date, or is brought there by the current pass of the fan-out."""
 
-    LAGGING = 1
+    REPLAYING = 1
+    """The client is behind; it is brought up to date when live delivery leaves time for it."""
+
+    LAGGING = 2
     """The transport still holds bytes that the kernel has not taken."""
 
-    CLOSING = 2
+    CLOSING = 3
     """We are ending the connection; nothing more is sent. Input is still read."""
 
-    DRAINING = 3
+    DRAINING = 4
     """Like CLOSING, but input is discarded."""
 
-    CLOSED = 4
+    CLOSED = 5
     """The connection is gone."""
 
 
@@ -95,7 +98,7 @@ class Subscriber(asyncio.Protocol):
     @property
     def writable(self) -> bool:
         """Whether the client can be written to: it neither lags nor leaves."""
-        return self.state is State.OPEN
+        return self.state <= State.REPLAYING
 
     @property
     def connected(self) -> bool:
@@ -118,8 +121,7 @@ class Subscriber(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Mark the client as lagging: the kernel did not take everything."""
-        if self.state is State.OPEN:
-            self.state = State.LAGGING
+        self.state = max(self.state, State.LAGGING)
         if self._timer is None:
             self._start_stall_timer(self.transport.get_write_buffer_size(), 1)
 
@@ -136,10 +138,16 @@ class Subscriber(asyncio.Protocol):
         self.topic.unsubscribe(self)
         self._cancel_timer()
 
-    def skip_to(self, first: int) -> None:
-        """Skip to `first`, the oldest retained position, and report the gap to the client."""
+    def skip_to(self, first: int, id: int) -> None:
+        """Skip to `first`, the oldest retained position, and report the gap to the client.
+
+        `id` is the position from which it misses nothing anymore.
+        """
         self.topic.stats.gaps += 1
-        self.write(self.encoder.gap(first - self.cursor) or b"", first)
+        gap = self.encoder.gap(first - self.cursor, id) or b""
+        # A replay whose end was evicted never gets there: this is where the client is caught up.
+        tail = self.encoder.caught_up(id) if first >= self.encoder.end else b""
+        self.write(gap + tail, first)
 
     def ping(self, interval: float) -> None:
         """Send a heartbeat; called every `interval` seconds."""

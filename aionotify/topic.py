@@ -1,20 +1,25 @@
 """A topic: its history and its subscribers."""
 
+import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from aionotify.encoders import MAX_BATCH, Encoder, ReplayEncoder
-from aionotify.history import History
+from aionotify.history import History, Snapshot
+from aionotify.notification import Notification
 from aionotify.stats import Stats
-from aionotify.subscriber import Subscriber
+from aionotify.subscriber import State, Subscriber
 
 
 class Topic:
     """A history and the subscribers that follow it."""
 
     __slots__ = (
+        "_delivered",
         "_on_empty",
         "_wake",
+        "delivered_bytes",
+        "delivered_head",
         "first_unsent_at",
         "history",
         "name",
@@ -22,6 +27,7 @@ class Topic:
         "pass_head",
         "pass_started_at",
         "pending",
+        "replaying",
         "stats",
         "subscribers",
     )
@@ -47,22 +53,49 @@ class Topic:
         # miss for each subscriber.
         self.subscribers: dict[Subscriber, None] = {}
         self.pending: deque[Subscriber] = deque()
-        """Subscribers that the fan-out has yet to visit."""
-        self.pass_head = history.head
-        """The head of the history when the last pass of the fan-out started."""
-        self.pass_bytes = history.total_bytes
-        """The history's `total_bytes` at that position."""
+        """Subscribers that the current pass of the fan-out has yet to visit."""
+        self.replaying: deque[Subscriber] = deque()
+        """Subscribers that are further behind, in the order in which they are served."""
+        self.pass_head = self.delivered_head = history.head
+        """The head of the history when the last pass started, and the last finished one."""
+        self.pass_bytes = self.delivered_bytes = history.total_bytes
+        """The history's `total_bytes` at these positions."""
         self.pass_started_at: float | None = None
         """Monotonic time of the first publish that this pass delivers, or None if measured."""
         self.first_unsent_at: float | None = None
         """Monotonic time of the first publish that no pass has started for."""
+        self._delivered: asyncio.Future[None] | None = None
         self._wake = wake
         self._on_empty = on_empty
 
     @property
     def backlogged(self) -> bool:
         """Whether the fan-out is so far behind that publishers should wait."""
-        return self.history.backlogged(self.pass_head, self.pass_bytes)
+        return self.history.backlogged(self.delivered_head, self.delivered_bytes)
+
+    async def wait_delivered(self) -> None:
+        """Wait until the current pass of the fan-out is finished."""
+        if self._delivered is None:
+            self._delivered = asyncio.get_running_loop().create_future()
+        # Shielded: the future is shared, and one publisher that gives up must not cancel it.
+        await asyncio.shield(self._delivered)
+
+    def start_pass(self) -> bool:
+        """Queue all subscribers if something was published since the last pass; return whether."""
+        head = self.history.head
+        if self.pass_head == head:
+            return False
+        self.pass_head, self.pass_bytes = head, self.history.total_bytes
+        self.pass_started_at, self.first_unsent_at = self.first_unsent_at, None
+        self.pending.extend(self.subscribers)
+        return True
+
+    def finish_pass(self) -> None:
+        """Note that all subscribers are up to date, and release the publishers that waited."""
+        self.delivered_head, self.delivered_bytes = self.pass_head, self.pass_bytes
+        if self._delivered is not None:
+            self._delivered.set_result(None)
+            self._delivered = None
 
     def subscribe(self, subscriber: Subscriber) -> None:
         """Deliver everything to `subscriber` that is published from now on."""
@@ -71,24 +104,43 @@ class Topic:
         self.subscribers[subscriber] = None
         self.stats.connections[subscriber.kind] += 1
 
+    def subscribe_recent(
+        self, subscriber: Subscriber, recents: Sequence[Notification], head: bytes
+    ) -> None:
+        """Subscribe, and send `head` and the notifications `recents`."""
+        self.subscribe(subscriber)
+        snapshot = Snapshot(recents, subscriber.cursor)
+        self._replay(subscriber, head, snapshot.first, snapshot)
+
     def subscribe_since(self, subscriber: Subscriber, since: int, head: bytes) -> None:
         """Subscribe, and send `head` and everything that is retained after the id `since`.
 
-        A gap comes first if notifications may be missing. Whatever does not fit into one write
-        follows as the transport drains, as for every client that lags.
+        A gap comes first if notifications may be missing.
         """
         self.subscribe(subscriber)
-        subscriber.cursor, complete = self.history.after(since)
-        live = subscriber.encoder
-        replay = ReplayEncoder(live, self.history.head)
-        batch, end = self.next_batch(replay, subscriber.cursor)
-        gap = b"" if complete else live.gap(None) or b""
-        self.stats.gaps += not complete
-        self.stats.delivered += end - subscriber.cursor
-        subscriber.write(head + gap + batch, end)
-        if end < self.history.head:
+        cursor, complete = self.history.after(since)
+        if not complete:
+            self.stats.gaps += 1
+            head += subscriber.encoder.gap(None, self.history.complete_since) or b""
+        self.stats.delivered += self._replay(subscriber, head, cursor)
+
+    def _replay(
+        self, subscriber: Subscriber, head: bytes, cursor: int, source: Snapshot | None = None
+    ) -> int:
+        """Send `head` and what follows `cursor`, up to now; return the notifications in it.
+
+        Whatever does not fit into one write follows as the transport drains, as for every client
+        that lags.
+        """
+        now, position = self.history.head, self.history.last_id
+        replay = ReplayEncoder(subscriber.encoder, now, self.name, position, source)
+        batch, end = self.next_batch(replay, cursor)
+        if end < now:
             subscriber.encoder = replay
+        subscriber.write(head + batch, end)
+        if end < now and subscriber.state is State.OPEN:
             self.on_writable(subscriber)
+        return end - cursor
 
     def unsubscribe(self, subscriber: Subscriber) -> None:
         """Stop delivery to `subscriber`. May be called more than once."""
@@ -103,19 +155,22 @@ class Topic:
 
         Raises LookupError if `cursor` is no longer retained.
         """
-        notifications = self.history.between(cursor, MAX_BATCH, encoder.end)
-        return encoder.encode(notifications), cursor + len(notifications)
+        source = encoder.source or self.history
+        notifications = source.between(cursor, MAX_BATCH, encoder.end)
+        batch, end = encoder.encode(notifications), cursor + len(notifications)
+        return (batch + encoder.caught_up() if end == encoder.end else batch), end
 
     def on_writable(self, subscriber: Subscriber) -> None:
-        """Continue delivery to `subscriber`, which lagged and can be written to again."""
+        """Continue delivery to `subscriber`, which is behind and can be written to."""
         if subscriber.cursor < self.history.head:
-            self.pending.append(subscriber)
+            subscriber.state = State.REPLAYING
+            self.replaying.append(subscriber)
             self._wake(self)
 
     def catch_up(self, subscriber: Subscriber) -> None:
         """Write pending notifications to `subscriber` now, as far as its socket accepts them."""
         history = self.history
-        while subscriber.writable and history.first <= subscriber.cursor < history.head:
+        while subscriber.state is State.OPEN and history.first <= subscriber.cursor < history.head:
             cursor = subscriber.cursor
             subscriber.encoder = subscriber.encoder.at_position(cursor)
             batch, end = self.next_batch(subscriber.encoder, cursor)

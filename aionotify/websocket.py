@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import sys
 from collections import deque
 from collections.abc import Awaitable, Callable
 
@@ -81,8 +82,8 @@ class WebSocketSubscriber(Subscriber):
 
     @property
     def kind(self) -> ClientKind:
-        """Text or JSON. Only JSON clients can resume, so a replay encoder means JSON."""
-        is_text = self.encoder is TEXT
+        """Text or JSON."""
+        is_text = self.encoder.at_position(sys.maxsize) is TEXT
         return ClientKind.WEBSOCKET_TEXT if is_text else ClientKind.WEBSOCKET_JSON
 
     def data_received(self, data: bytes) -> None:
@@ -145,13 +146,13 @@ class WebSocketSubscriber(Subscriber):
             self.transport.write(encode_close(code, reason))
             self._close_within(CLOSE_TIMEOUT)
 
-    def skip_to(self, first: int) -> None:
+    def skip_to(self, first: int, id: int) -> None:
         """Report the gap to a JSON client; close a text client, which cannot be told, with 1013."""
-        if self.encoder.gap(first - self.cursor) is None:
+        if self.encoder.gap(first - self.cursor, id) is None:
             self.topic.stats.disconnected[DisconnectReason.TOO_SLOW] += 1
             self.close(CloseCode.TRY_AGAIN_LATER, "too slow: notifications were missed")
         else:
-            super().skip_to(first)
+            super().skip_to(first, id)
 
     def _read_frames(self, inbox: "deque[str]") -> bool:
         """Handle the frames of one turn, messages into `inbox`; return whether more may wait."""

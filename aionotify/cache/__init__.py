@@ -1,329 +1,296 @@
-"""The recents: in memcached where one answers, and in memory always."""
+"""The cache: recent notifications of each topic, replicated to memcached."""
 
 import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from aionotify.cache.format import Recents, decode, encode
+from aionotify.cache.format import (
+    MARKER,
+    Legacy,
+    decode_last_ids,
+    decode_marker,
+    encode_last_ids,
+    encode_marker,
+    part_key,
+)
 from aionotify.cache.memcached import Memcached, probe
+from aionotify.cache.replicator import Replicator
 from aionotify.errors import CacheError
+from aionotify.ids import IdSource
 from aionotify.net import Address
-from aionotify.notification import MAIN, Notification
 from aionotify.stats import Histogram
+from aionotify.topic import Topic
 
 logger = logging.getLogger(__name__)
 
+START_TIMEOUT = 3.0
+"""Seconds that probing all hosts may take before the server starts without memcached."""
+
 CHECK_INTERVAL = 1.0
-"""Seconds between two looks at whether an idle memcached still answers."""
+"""Seconds between two checks that an idle memcached still answers."""
 
-WRITE_INTERVAL = 0.05
-"""Seconds between two rounds of writing: what was published meanwhile is one write."""
-
-HURRY_INTERVAL = 0.01
-"""The same, while somebody waits to hear that it is written."""
+WRITE_DELAY = 0.02
+"""Seconds that notifications may wait for others to share their write, if no publisher waits."""
 
 RETRY_FIRST, RETRY_LAST = 0.5, 15.0
 """Seconds until a lost memcached is probed again, doubling from the first to the last."""
 
-MERGE_ATTEMPTS = 20
-"""How often a write starts again since somebody else wrote at the same time."""
-
 STOP_TIMEOUT = 2.0
-"""Seconds that the last write may take."""
+"""Seconds that writing everything may take when the server stops."""
+
+MARKER_TTL = 300
+"""Seconds after a clean stop within which the next server relies on its marker.
+
+The marker says that nothing was published since. A server that ran in between without reaching
+this memcached could not have removed it, so it must not be believed forever.
+"""
 
 
 class Cache:
-    """The newest notifications of each topic, shared through memcached, known here in any case.
+    """Recent notifications per topic, replicated to memcached.
 
-    What this process knows is never taken away by anything that memcached does: what it answers
-    is merged in. Writing happens behind, coalesced; a lost memcached is probed again, and gets
-    everything back.
+    Memory is authoritative: what is read from memcached is merged in and removes nothing. Writing
+    happens behind publishing, in batches; whatever memcached does, publishing goes on.
+
+    Its life cycle: `start` probes the hosts in order. While one answers, `_write_loop` replicates
+    and `_check_loop` checks it when it is idle. The first failure of any command makes it lost:
+    all that wait are released, and `_check_loop` probes again, ever more rarely. A memcached that
+    answers is first given everything that is known, and only then counts as connected.
     """
 
-    def __init__(self, addresses: Sequence[Address], limit: int, ttl: int) -> None:
-        """The newest `limit` are kept for `ttl` seconds; `addresses` are probed in order."""
+    def __init__(
+        self, addresses: Sequence[Address], limit: int, ttl: int, ids: IdSource | None = None
+    ) -> None:
+        """Keep the newest `limit` of each topic for `ttl` seconds; probe `addresses` in order."""
         self.errors = 0
-        """How often a memcached failed that was in use."""
-        self.write_seconds = Histogram()
-        """How long it took to merge and store one topic."""
+        """How often a memcached that was in use failed."""
         self._addresses = addresses
-        self._limit = limit
-        self._ttl = ttl
-        self._known: dict[str, Recents] = {}
-        self._dirty: set[str] = set()
-        self._opened: set[str] = set()
-        self._floors: Mapping[str, int] = {}
-        self._waiting: dict[str, list[asyncio.Future[None]]] = {}
+        self._replicator = Replicator(limit, ttl, ids or IdSource())
         self._memcached: Memcached | None = None
-        self._reads: dict[str, asyncio.Task[None]] = {}
-        self._unreadable: set[str] = set()
         self._work = asyncio.Event()
-        self._hurry = asyncio.Event()
-        self._stop = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        """There is something to read or to write."""
+        self._urgent = asyncio.Event()
+        """A request waits for it."""
+        self._lost = asyncio.Event()
+        self._stopping = False
+        self._last_used = 0.0
+        self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def connected(self) -> bool:
         """Whether a memcached answers, and has everything but the writes under way."""
         return self._memcached is not None
 
-    async def start(self) -> None:
-        """Probe the memcacheds in order, for 3 s at most, and look after the first that answers."""
-        self._memcached, failures = await probe(self._addresses)
-        if self._memcached is not None:
-            logger.info("recents are kept in memcached at %s%s", self._memcached.address, failures)
+    @property
+    def write_seconds(self) -> Histogram:
+        """How long it took to merge and store the topics of one round."""
+        return self._replicator.write_seconds
+
+    async def start(self) -> Legacy | None:
+        """Probe the hosts in order and use the first memcached that answers.
+
+        Takes 3 s at most. Returns what a server that stopped cleanly has left there, or None if it
+        is not known what was published before.
+        """
+        memcached, failures = await probe(self._addresses, START_TIMEOUT)
+        legacy = None
+        if memcached is not None:
+            try:
+                legacy = await _take_legacy(memcached)
+            except CacheError as error:
+                failures += f" ({memcached.address}: {error})"
+                await memcached.close()
+                memcached = None
+        self._memcached = memcached
+        if memcached is not None:
+            logger.info("connected to memcached at %s%s", memcached.address, failures)
         else:
             logger.warning(
-                "no memcached answers%s: recents are kept in memory, and memcached is probed "
-                "again in the background",
+                "memcached is unavailable%s: keeping recent notifications in memory, retrying in "
+                "the background",
                 failures,
             )
-        self._task = asyncio.create_task(self._look_after())
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self._write_loop()), loop.create_task(self._check_loop())]
+        return legacy
 
-    async def stop(self, floors: Mapping[str, int] | None = None) -> None:
-        """Write what is not written yet, if memcached answers, and let go of it.
+    async def stop(self, before: int = 0, last_ids: Mapping[str, int] | None = None) -> None:
+        """Write what is not written yet, leave the clean-shutdown marker, and disconnect.
 
-        `floors` says for each topic after which id this process knows of everything: what is
-        stored for it is sealed, and the next start can rely on that.
+        `before` and `last_ids` are for the next server, see `ForgottenTopics`. Takes 2 s at most.
         """
-        self._floors = floors or {}
-        self._dirty |= self._opened & self._known.keys() & self._floors.keys()
-        for event in (self._stop, self._work, self._hurry):
-            event.set()
-        if self._task is not None:
-            await asyncio.wait([self._task], timeout=STOP_TIMEOUT)
-            self._task.cancel()
-            await asyncio.wait([self._task])
-        self._wait_no_more()
+        self._stopping = True
+        deadline = asyncio.get_running_loop().time() + STOP_TIMEOUT
+        await self._stop_tasks(deadline)
+        try:
+            async with asyncio.timeout_at(deadline):
+                if self._memcached is None and self._replicator.unsaved:
+                    await self._reconnect()
+                if self._memcached is not None:
+                    await self._replicator.drain(self._memcached)
+                    await _leave_legacy(self._memcached, before, last_ids or {})
+        except (TimeoutError, CacheError) as error:
+            logger.warning("memcached failed while stopping (%s)", error or "too slow")
+        if self._replicator.unsaved and (self._memcached is not None or self.errors):
+            logger.warning(
+                "stopped with the recent notifications of %d topics not written to memcached",
+                self._replicator.unsaved,
+            )
+        self._replicator.release()
         if self._memcached is not None:
             await self._memcached.close()
 
-    def add(self, topic: str, notification: Notification) -> None:
-        """`notification` is the newest of `topic`; memcached hears of it soon."""
-        known = self._known.get(topic)
-        if known is None:
-            known = self._known[topic] = Recents()
-        known.add(notification, self._limit)
-        self._dirty.add(topic)
+    def replicate(self, topic: Topic, id: int) -> None:
+        """Note that `topic` has a new notification with this id; memcached gets it soon."""
+        self._replicator.mark(topic, id)
         self._work.set()
 
-    def recents(self, topic: str) -> list[Notification]:
-        """The newest notifications of `topic` that this process knows of, oldest first."""
-        known = self._known.get(topic)
-        if known is None:
-            return []
-        known.expire(self._oldest())
-        return list(known.notifications)
+    async def flush(self, name: str) -> None:
+        """Wait until everything published in a topic is in memcached, or memcached is lost."""
+        if self._memcached is not None:
+            stored = self._replicator.wait_stored(name)
+            if stored is not None:
+                self._urgent.set()
+                await stored
 
-    def newest(self, topic: str) -> int:
-        """The highest id that is known in `topic`, or 0."""
-        known = self._known.get(topic)
-        return known.notifications[-1].id if known is not None and known.notifications else 0
+    async def refresh(self, topic: Topic) -> None:
+        """Merge in what other servers have stored. Calls at the same time share one read."""
+        if self._memcached is not None:
+            read = self._replicator.wait_read(topic)
+            self._urgent.set()
+            self._work.set()
+            # Shielded: the future is shared, and one caller that gives up must not cancel it.
+            await asyncio.shield(read)
 
-    def count(self, topic: str) -> int:
-        """How many notifications `recents` has, without the work of making a list."""
-        known = self._known.get(topic)
-        oldest = self._oldest()
-        return sum(each.time > oldest for each in known.notifications) if known else 0
+    def forget(self, name: str) -> None:
+        """Drop the state of a topic that has no notifications anymore."""
+        self._replicator.forget(name)
 
-    def complete_since(self, topic: str) -> int | None:
-        """The id after which no recent is missing; None where that is not known."""
-        known = self._known.get(topic)
-        return known.complete_since if known is not None and known.clean_shutdown else None
+    async def _write_loop(self) -> None:
+        """Run a round whenever there is something to read or to write."""
+        while not self._stopping:
+            if self._memcached is None or not self._replicator.pending:
+                self._work.clear()
+                await self._work.wait()
+                continue
+            # Batch by pressure: a round starts at once if a request waits for it, and whatever is
+            # published during a round is in the next one. Otherwise a short delay saves rounds.
+            await _is_set(self._urgent, WRITE_DELAY)
+            self._urgent.clear()
+            memcached = self._memcached  # may have been lost during the delay
+            if memcached is not None and not self._stopping:
+                try:
+                    await self._replicator.round(memcached)
+                    self._last_used = time.monotonic()
+                except CacheError as error:
+                    await self._on_lost(memcached, error)
 
-    async def begin_writes(self, topic: str) -> None:
-        """Break the seal of `topic`, before something is published that may never be stored."""
-        if topic in self._opened or self._memcached is None:
-            return
-        await self.refresh(topic)
-        memcached = self._memcached
-        if memcached is None:
-            return
-        if self.complete_since(topic) is not None:
-            try:
-                await self._merge(topic, memcached)
-            except CacheError as error:
-                await self._lose(memcached, error)
-                return
-        self._opened.add(topic)
-
-    async def flush(self, topic: str) -> None:
-        """Wait until what was just added to `topic` is in memcached, or memcached is lost."""
-        if self._memcached is not None and topic in self._dirty:
-            written = asyncio.get_running_loop().create_future()
-            self._waiting.setdefault(topic, []).append(written)
-            self._hurry.set()
-            await written
-
-    async def refresh(self, topic: str) -> None:
-        """Learn what others have stored. Calls at the same time share one read; never fails."""
-        if self._memcached is None:
-            return
-        task = self._reads.get(topic)
-        if task is None:
-            task = self._reads[topic] = asyncio.create_task(self._read(topic, self._memcached))
-        await asyncio.shield(task)
-
-    async def _read(self, topic: str, memcached: Memcached) -> None:
-        try:
-            self._absorb(topic, (await memcached.get(_key(topic))).value)
-        except CacheError as error:
-            await self._lose(memcached, error)
-        finally:
-            del self._reads[topic]
-
-    async def _look_after(self) -> None:
-        """The one task that writes, checks, and probes again."""
+    async def _check_loop(self) -> None:
+        """Check an idle memcached, and probe for one after a loss."""
         retry = RETRY_FIRST
         while True:
-            self._forget_expired()
-            if self._memcached is None:
-                if await _is_set(self._stop, retry):
-                    return
-                retry = RETRY_FIRST if await self._come_back() else min(retry * 2, RETRY_LAST)
-                continue
-            if not self._stop.is_set():
-                await _is_set(self._work, CHECK_INTERVAL)
-            self._work.clear()
-            if not self._stop.is_set():
-                self._hurry.clear()
-            if self._stop.is_set() and not self._dirty:
-                return
-            if self._memcached is not None:  # a read may have lost it meanwhile
-                await self._write_or_check(self._memcached)
-            await asyncio.sleep(HURRY_INTERVAL)
-            await _is_set(self._hurry, WRITE_INTERVAL - HURRY_INTERVAL)
-
-    async def _write_or_check(self, memcached: Memcached) -> None:
-        try:
-            if self._dirty:
-                await self._write(memcached)
+            memcached = self._memcached
+            if memcached is None:
+                await asyncio.sleep(retry)
+                reconnected = await self._reconnect()
+                retry = RETRY_FIRST if reconnected else min(retry * 2, RETRY_LAST)
+            elif time.monotonic() - self._last_used < CHECK_INTERVAL:
+                await _is_set(self._lost, CHECK_INTERVAL)
             else:
-                await memcached.check()
-        except CacheError as error:
-            await self._lose(memcached, error)
+                try:
+                    await self._replicator.check(memcached)
+                    self._last_used = time.monotonic()
+                except CacheError as error:
+                    await self._on_lost(memcached, error)
+            self._lost.clear()
 
-    async def _write(self, memcached: Memcached) -> None:
-        """Merge every topic that is dirty by now; what is published meanwhile can wait."""
-        loop = asyncio.get_running_loop()
-        for topic in list(self._dirty):
-            self._dirty.discard(topic)
-            waiting = self._waiting.pop(topic, ())
-            started = loop.time()
-            try:
-                await self._merge(topic, memcached)
-                self.write_seconds.observe(loop.time() - started)
-            except CacheError:
-                self._dirty.add(topic)
-                raise
-            finally:
-                _settle(waiting)
-
-    async def _merge(self, topic: str, memcached: Memcached) -> None:
-        """Store the newest of what is known and what is stored."""
-        for _ in range(MERGE_ATTEMPTS):
-            stored = await memcached.get(_key(topic))
-            self._absorb(topic, stored.value)
-            self._learn(topic, (), self._floors.get(topic, 0))
-            known = self._known.get(topic)
-            if known is None:
-                return
-            value = encode(known, clean_shutdown=topic in self._floors)
-            if await memcached.replace(_key(topic), value, self._ttl, stored.token):
-                self._opened.add(topic)
-                return
-        raise CacheError(f"{_key(topic).decode()} changed {MERGE_ATTEMPTS} times while merging")
-
-    async def _lose(self, memcached: Memcached, error: CacheError) -> None:
-        """Fall back to memory."""
+    async def _on_lost(self, memcached: Memcached, error: CacheError) -> None:
+        """Fall back to memory, and release all that wait."""
         if self._memcached is memcached:
             self._memcached = None
             self.errors += 1
-            self._work.set()
-            self._wait_no_more()
+            self._lost.set()
+            self._replicator.release()
             logger.warning(
-                "lost memcached at %s (%s): recents are kept in memory until one answers again",
+                "lost memcached at %s (%s): keeping recent notifications in memory, retrying in "
+                "the background",
                 memcached.address,
                 error,
             )
         await memcached.close()
 
-    async def _come_back(self) -> bool:
-        """Probe again; one that answers is given all that is known before it counts."""
+    async def _reconnect(self) -> bool:
+        """Probe again; give a memcached that answers everything before it counts as connected."""
         memcached, failures = await probe(self._addresses)
         if memcached is None:
-            logger.debug("still no memcached%s", failures)
+            logger.debug("memcached is still unavailable%s", failures)
             return False
-        self._dirty.update(self._known)
+        self._replicator.mark_all()
         try:
-            await self._write(memcached)
+            await self._replicator.check(memcached)
+            await self._replicator.drain(memcached)
         except CacheError as error:
-            logger.debug("memcached at %s is no use: %s", memcached.address, error)
+            logger.debug("memcached at %s is unusable: %s", memcached.address, error)
             await memcached.close()
             return False
         self._memcached = memcached
-        logger.info("recents are kept in memcached at %s again", memcached.address)
+        self._work.set()
+        again = "reconnected" if self.errors else "connected"
+        logger.info("%s to memcached at %s%s", again, memcached.address, failures)
         return True
 
-    def _absorb(self, topic: str, value: bytes | None) -> None:
-        """Learn what memcached has. Anything unreadable is logged once, and overwritten."""
-        if value is None:
+    async def _stop_tasks(self, deadline: float) -> None:
+        """End the loops: a round may finish, but a search for memcached is given up."""
+        if not self._tasks:
             return
-        try:
-            stored = decode(value, topic, time.time())
-        except ValueError as error:
-            if topic not in self._unreadable:
-                self._unreadable.add(topic)
-                logger.warning("%s holds no recents (%s): ignored", _key(topic).decode(), error)
-            return
-        self._learn(topic, stored.notifications, stored.complete_since)
-        if topic in self._known:
-            self._known[topic].clean_shutdown = stored.clean_shutdown
-
-    def _learn(self, topic: str, others: Iterable[Notification], floor: int = 0) -> None:
-        """Keep the newest of what is known and `others`, without the expired ones."""
-        known = self._known.setdefault(topic, Recents())
-        known.learn(others, self._limit, self._oldest())
-        known.complete_since = max(known.complete_since, floor)
-        if not known.notifications:
-            del self._known[topic]
-
-    def _forget_expired(self) -> None:
-        """Drop the topics of which nothing is left, so that they cost no memory."""
-        oldest = self._oldest()
-        for topic, known in list(self._known.items()):
-            if all(each.time <= oldest for each in known.notifications):
-                del self._known[topic]
-        self._dirty &= self._known.keys()
-        self._opened &= {*self._known, MAIN}
-        for topic in self._waiting.keys() - self._dirty:
-            _settle(self._waiting.pop(topic))
-
-    def _oldest(self) -> float:
-        """What was published by then, in milliseconds since the epoch, has expired."""
-        return (time.time() - self._ttl) * 1000
-
-    def _wait_no_more(self) -> None:
-        """Nothing is written any more that somebody waits for."""
-        while self._waiting:
-            _settle(self._waiting.popitem()[1])
+        writer, checker = self._tasks
+        checker.cancel()
+        self._work.set()
+        self._urgent.set()
+        loop = asyncio.get_running_loop()
+        await asyncio.wait([writer], timeout=max(0, deadline - loop.time()))
+        writer.cancel()
+        await asyncio.wait(self._tasks)
+        self._tasks = []
 
 
-def _key(topic: str) -> bytes:
-    return b"aionotify:1:recent:" + topic.encode()
+async def _take_legacy(memcached: Memcached) -> Legacy | None:
+    """Return and remove what a server that stopped cleanly has left. Raises CacheError."""
+    marker = (await memcached.get([MARKER])).get(MARKER)
+    if marker is None:
+        return None
+    # First of all: if this process crashes from here on, the next one must not rely on it.
+    await memcached.delete(MARKER)
+    now = time.time()
+    try:
+        before, parts = decode_marker(marker.value, now)
+        last_ids: dict[str, int] = {}
+        for number in range(parts):
+            entry = (await memcached.get([part_key(number)])).get(part_key(number))
+            if entry is None:
+                raise ValueError(f"part {number} is missing")
+            last_ids |= decode_last_ids(entry.value, now)
+    except ValueError as error:
+        logger.warning("ignoring the clean-shutdown marker in memcached: %s", error)
+        return None
+    return Legacy(before, last_ids)
 
 
-def _settle(waiting: Iterable["asyncio.Future[None]"]) -> None:
-    for each in waiting:
-        if not each.done():
-            each.set_result(None)
+async def _leave_legacy(memcached: Memcached, before: int, last_ids: Mapping[str, int]) -> None:
+    """Leave the marker, after everything that it promises. Raises CacheError."""
+    parts = 0
+    for value in encode_last_ids(last_ids):
+        await memcached.set(part_key(parts), value, MARKER_TTL)
+        parts += 1
+    await memcached.set(MARKER, encode_marker(before, parts), MARKER_TTL)
 
 
 async def _is_set(event: asyncio.Event, seconds: float) -> bool:
-    """Wait `seconds` for `event` at most; say whether it is set."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await event.wait()
+    """Wait `seconds` for `event` at most; return whether it is set."""
+    if not event.is_set():
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await event.wait()
     return event.is_set()

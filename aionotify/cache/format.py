@@ -1,100 +1,167 @@
-"""The recents of one topic, and the value that stands for them in memcached. Pure."""
+"""The values in memcached, as bytes and back. Pure.
+
+`aionotify:1:recent:<topic>` holds the recent notifications of a topic, oldest first:
+`{"floor":<id>,"notifications":[{"id":…,"time":…,"message":"…"},…]}`.
+`floor` is the id after which the list is complete, as far as its author knew.
+An entry has a `rank` where it differs from its id.
+
+`aionotify:1:stopped` is the clean-shutdown marker: `{"before":<id>,"parts":<n>}`.
+A server leaves it when everything is written, together with `aionotify:1:stopped:<n>`, which hold
+the last id of each topic: `{"main":<id>,…}`.
+The next server to start removes the marker, and so does every other server that runs.
+"""
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
+from aionotify.history import Recent
 from aionotify.notification import Notification
 
 MAX_VALUE = 1_000_000
-"""Bytes: memcached refuses more than a mebibyte, unless told otherwise."""
+"""Bytes of a value: memcached refuses more than a mebibyte unless configured otherwise."""
 
 MAX_AHEAD = 24 * 3600
-"""Seconds by which another server's clock may be ahead; ids go on from what is stored."""
+"""Seconds by which another server's clock may be ahead: ids continue after the stored ones."""
+
+MAX_PARTS = 64
+"""Values that the last ids of all topics are spread over: enough for some 600,000 topics."""
+
+MARKER = b"aionotify:1:stopped"
+
+_VALUE = b'{"floor":%d,"notifications":[%b]}'
+_ENVELOPE = len(_VALUE) + 20
+"""Bytes of a value without its entries, at most."""
 
 
-@dataclass(slots=True)
-class Recents:
-    """The newest notifications of a topic, oldest first.
+class Stored(NamedTuple):
+    """The recent notifications of a topic in memcached, complete since an id."""
 
-    `floor` is the id of the newest that is not among them any more. `sealed` says that whoever
-    stored them ended cleanly: nothing that came after `floor` is missing.
+    recents: list[Recent]
+    complete_since: int
+
+
+class Legacy(NamedTuple):
+    """What a server that stopped cleanly has left: the arguments of `ForgottenTopics.restore`."""
+
+    before: int
+    last_ids: dict[str, int]
+
+
+def key(topic: str) -> bytes:
+    """Return the key of the recent notifications of `topic`."""
+    return b"aionotify:1:recent:" + topic.encode()
+
+
+def part_key(number: int) -> bytes:
+    """Return the key of the last ids, part `number`."""
+    return MARKER + b":%d" % number
+
+
+def encode(
+    recents: Sequence[Recent], complete_since: int, max_bytes: int = MAX_VALUE
+) -> tuple[bytes, int]:
+    """Encode the newest of `recents` that fit into `max_bytes`, at least one.
+
+    Returns the value, and how many notifications are in it.
     """
-
-    notifications: list[Notification] = field(default_factory=list)
-    complete_since: int = 0
-    clean_shutdown: bool = False
-
-    def add(self, newest: Notification, limit: int) -> None:
-        """Keep one that was just published."""
-        known = self.notifications
-        if known and newest.id <= known[-1].id:
-            self.learn([newest], limit, 0)
-            return
-        known.append(newest)
-        if len(known) > limit:
-            self.complete_since = max(self.complete_since, known.pop(0).id)
-
-    def expire(self, oldest: float) -> None:
-        """Drop what is not younger than `oldest` (ms)."""
-        for each in self.notifications:
-            if each.time <= oldest:
-                self.learn((), len(self.notifications), oldest)
-                return
-
-    def learn(self, others: Iterable[Notification], limit: int, oldest: float) -> None:
-        """Keep the newest `limit` of these and `others` that are younger than `oldest` (ms)."""
-        union = {*self.notifications, *others}
-        fresh = sorted((each for each in union if each.time > oldest), key=_order)
-        self.notifications = fresh[-limit:]
-        dropped = union.difference(self.notifications)
-        self.complete_since = max(self.complete_since, *(each.id for each in dropped), 0)
-
-
-def encode(recents: Recents, *, clean_shutdown: bool) -> bytes:
-    """As many of the newest as memcached takes in one value, but one at least."""
     entries: list[bytes] = []
-    floor, size = recents.complete_since, 0
-    for each in reversed(recents.notifications):
-        entry = {"id": each.id, "time": each.time, "message": each.message}
-        encoded = json.dumps(entry, ensure_ascii=False).encode()
+    size = _ENVELOPE
+    for recent in reversed(recents):
+        encoded = _encode_entry(recent)
         size += len(encoded) + 1
-        if entries and size > MAX_VALUE - len(_VALUE) - 20:
-            floor = max(floor, each.id)
+        if entries and size > max_bytes:
+            complete_since = max(complete_since, recent.notification.id)
             break
         entries.append(encoded)
-    flag = b"true" if clean_shutdown else b"false"
-    return _VALUE % (floor, flag, b",".join(reversed(entries)))
+    return _VALUE % (complete_since, b",".join(reversed(entries))), len(entries)
 
 
-_VALUE = b'{"floor":%d,"sealed":%b,"notifications":[%b]}'
+def _encode_entry(recent: Recent) -> bytes:
+    notification = recent.notification
+    entry: dict[str, object] = {
+        "id": notification.id,
+        "time": notification.time,
+        "message": notification.message,
+    }
+    if recent.rank != notification.id:
+        entry["rank"] = recent.rank
+    return json.dumps(entry, ensure_ascii=False).encode()
 
 
-def decode(value: bytes, topic: str, now: float) -> Recents:
-    """What `encode` wrote, for `topic`, at `now` (seconds). Raises ValueError for anything else."""
+def decode(value: bytes, topic: str, now: float) -> Stored:
+    """Decode a value of `topic` at time `now` (seconds). Raises ValueError for anything else."""
+    latest = int((now + MAX_AHEAD) * 1000)
     try:
         document = json.loads(value)
-        floor, sealed = document.get("floor", 0), document.get("sealed", False)
-        latest = int((now + MAX_AHEAD) * 1000)
-        if type(floor) is not int or type(sealed) is not bool or not 0 <= floor < latest * 1000:
-            raise ValueError("a floor or a seal that is none")
+        complete_since = document.get("floor", 0)
+        if type(complete_since) is not int or not 0 <= complete_since < latest * 1000:
+            raise ValueError("invalid floor")
         entries = document["notifications"]
-        notifications = [_notification(entry, topic, latest) for entry in entries]
-        return Recents(notifications, floor, sealed)
+        return Stored([_decode_entry(each, topic, latest) for each in entries], complete_since)
     except (AttributeError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f"not in our format: {error!r}") from error
+        raise ValueError(f"unexpected format: {error!r}") from error
 
 
-def _notification(entry: dict[str, object], topic: str, latest: int) -> Notification:
+def _decode_entry(entry: Mapping[str, Any], topic: str, latest: int) -> Recent:
     id, published, message = entry["id"], entry["time"], entry["message"]
-    if type(id) is not int or type(published) is not int or type(message) is not str:
-        raise TypeError("an entry of other types")
-    if not (0 < id < latest * 1000 and 0 < published < latest):
-        raise ValueError("an id or a time out of range")
-    message.encode()  # a lone surrogate is no text
-    return Notification(id, published, message, topic)
+    rank = entry.get("rank", id)
+    if not (type(id) is type(rank) is type(published) is int and type(message) is str):
+        raise TypeError("an entry has a member of another type")
+    if not (0 < id < latest * 1000 and 0 < published < latest and id <= rank < latest * 1000):
+        raise ValueError("an id, a rank or a time is out of range")
+    message.encode()  # raises for a lone surrogate, which is not Unicode text
+    return Recent(rank, Notification(id, published, message, topic))
 
 
-def _order(notification: Notification) -> tuple[int, str]:
-    """By id; where two servers have published in one microsecond, the same order on both."""
-    return notification.id, notification.message
+def encode_marker(before: int, parts: int) -> bytes:
+    """Encode the clean-shutdown marker."""
+    return b'{"before":%d,"parts":%d}' % (before, parts)
+
+
+def encode_last_ids(last_ids: Mapping[str, int]) -> Iterator[bytes]:
+    """Encode the last ids of all topics, in parts of at most `MAX_VALUE` bytes."""
+    part: list[str] = []
+    size = 0
+    for topic, id in last_ids.items():  # topic names need no escaping in JSON
+        entry = f'"{topic}":{id}'
+        size += len(entry) + 1
+        if size > MAX_VALUE:
+            yield ("{" + ",".join(part) + "}").encode()
+            part, size = [], len(entry) + 1
+        part.append(entry)
+    if part:
+        yield ("{" + ",".join(part) + "}").encode()
+
+
+def decode_marker(value: bytes, now: float) -> tuple[int, int]:
+    """Return the id `before` and the number of parts. Raises ValueError."""
+    document = _object(value)
+    before, parts = document.get("before"), document.get("parts")
+    if type(before) is not int or type(parts) is not int or not 0 <= parts <= MAX_PARTS:
+        raise ValueError("unexpected format")
+    _check_id(before, now)
+    return before, parts
+
+
+def decode_last_ids(value: bytes, now: float) -> dict[str, int]:
+    """Return the last ids by topic in one part. Raises ValueError."""
+    document = _object(value)
+    for id in document.values():
+        _check_id(id, now)
+    return document
+
+
+def _object(value: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(value)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    if not isinstance(document, dict):
+        raise ValueError("unexpected format")
+    return document
+
+
+def _check_id(id: object, now: float) -> None:
+    if type(id) is not int or not 0 <= id < int((now + MAX_AHEAD) * 1_000_000):
+        raise ValueError("an id is out of range")

@@ -1,13 +1,11 @@
-"""One memcached, through aiomcache made safe.
+"""A connection to one memcached: aiomcache made safe.
 
 Whatever the server does (close in mid-command, hang, answer garbage), a call ends within its
-time-out with a CacheError, and after one such error every further call fails at once: the answer
-to an abandoned command may still be under way, and would be taken for the next one's.
+time-out with a CacheError. After one such error every further call fails at once: the answer to an
+abandoned command may still arrive, and would be taken for the answer to the next one.
 """
 
 import asyncio
-import socket
-import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import NamedTuple
@@ -17,25 +15,54 @@ from aiomcache.client import acquire
 from aiomcache.exceptions import ClientException
 from aiomcache.pool import Connection, MemcachePool
 
+from aionotify.cache.resolve import resolve
 from aionotify.errors import CacheError
 from aionotify.net import Address
 
 CONNECT_TIMEOUT = 1.0
+"""Seconds for looking up a name, and for connecting to each of its addresses."""
+
 OPERATION_TIMEOUT = 0.5
-PROBE_TIMEOUT = 3.0
-"""Seconds that probing all hosts may take."""
+"""Seconds for one command, or for several that are sent together."""
 
 PROBE_KEY = b"aionotify:1:probe"
 
-MAX_VALUE = 16 * 1024 * 1024
-"""Bytes of a value that are read: more than we ever store, one big message escaped as JSON."""
+MAX_ANSWER = 64 * 1024 * 1024
+"""Bytes of all values in one answer that are accepted: a multiple of the values in one command."""
+
+MAX_ERROR = 200
+"""Characters of a server's error message that are shown in ours."""
+
+_FAILURES = (OSError, EOFError, ValueError, LookupError, ClientException)
+"""Exceptions of aiomcache 0.8.2 and asyncio's streams for a broken or lying server."""
+
+_CONFLICTS = (b"EXISTS", b"NOT_FOUND", b"NOT_STORED")
 
 
-class Stored(NamedTuple):
-    """A value, and the token by which a change is noticed; both None where there is no value."""
+class Entry(NamedTuple):
+    """A stored value, and the number by which `cas` notices that it has changed."""
 
-    value: bytes | None
-    token: int | None
+    value: bytes
+    cas: int
+
+
+class Write(NamedTuple):
+    """A value to store for `ttl` seconds, unless the key changed since it was read as `cas`.
+
+    `cas` is None for a key that must not exist yet.
+    """
+
+    key: bytes
+    value: bytes
+    ttl: int
+    cas: int | None
+
+
+class Outcome(NamedTuple):
+    """The result of a `Write`: stored, or refused for a reason, or a conflict (neither)."""
+
+    stored: bool
+    refusal: str = ""
 
 
 class Memcached:
@@ -49,51 +76,58 @@ class Memcached:
 
     @classmethod
     async def connect(cls, address: Address) -> "Memcached":
-        """Connect, and see a value stored and read back; within a second, else CacheError."""
-        failure = CacheError("the name has no address")
+        """Connect, and check that a stored value can be read back.
+
+        Tries all addresses of the host. Raises CacheError with the last failure.
+        """
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
-                for host in await _resolve(address):
-                    memcached = cls(address, _Client(host, address.port))
-                    try:
-                        await memcached._probe()
-                        return memcached
-                    except CacheError as error:
-                        failure = error
+                hosts = await resolve(address)
         except TimeoutError:
-            failure = CacheError(f"no answer within {CONNECT_TIMEOUT:g} s")
+            raise CacheError(f"name not resolved within {CONNECT_TIMEOUT:g} s") from None
+        failure = CacheError("the name has no address")
+        for host in hosts:
+            memcached = cls(address, _Client(host, address.port))
+            try:
+                await memcached._probe()
+                return memcached
+            except CacheError as error:
+                failure = error
         raise failure
 
     async def _probe(self) -> None:
-        """See a value stored and read back, or let go of the connection."""
         try:
             async with self._operation(CONNECT_TIMEOUT):
                 await self._client.set(PROBE_KEY, b"1", 60)
-                if (await self._client.fetch(PROBE_KEY)).value != b"1":
-                    raise ClientException("a value that was stored did not come back")
+                entry = (await self._client.fetch([PROBE_KEY])).get(PROBE_KEY)
+                if entry is None or entry.value != b"1":
+                    raise ClientException("a stored value could not be read back")
         except (CacheError, asyncio.CancelledError):
             await self.close()
             raise
 
-    async def check(self) -> None:
-        """Raise CacheError unless the server still answers."""
+    async def get(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
+        """Return the values of those `keys` that exist, in one round trip."""
         async with self._operation():
-            await self._client.version()
+            return await self._client.fetch(keys)
 
-    async def get(self, key: bytes) -> Stored:
-        """The value under `key`, for reading and for `replace`."""
+    async def store(self, writes: Sequence[Write]) -> list[Outcome]:
+        """Send all `writes` in one round trip; return their outcomes in order."""
         async with self._operation():
-            return await self._client.fetch(key)
+            return await self._client.store(writes)
 
-    async def replace(self, key: bytes, value: bytes, ttl: int, token: int | None) -> bool:
-        """Store `value` for `ttl` seconds unless the key has changed since `get`; say if stored."""
+    async def set(self, key: bytes, value: bytes, ttl: int) -> None:
+        """Store `value` for `ttl` seconds, whatever is there."""
         async with self._operation():
-            if token is None:
-                return await self._client.add(key, value, ttl)
-            return await self._client.cas(key, value, token, ttl)
+            await self._client.set(key, value, ttl)
+
+    async def delete(self, key: bytes) -> None:
+        """Remove `key` if it exists."""
+        async with self._operation():
+            await self._client.delete(key)
 
     async def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self._failed = self._failed or "closed"
         await self._client.close()
 
@@ -112,16 +146,22 @@ class Memcached:
                 self._failed = _describe(error)
                 raise CacheError(self._failed) from error
             except asyncio.CancelledError:
-                self._failed = "abandoned in mid-command"
+                # aiomcache 0.8.2 puts the connection back into its pool with the answer unread.
+                self._failed = "cancelled in mid-command"
                 raise
 
 
-async def probe(addresses: Sequence[Address]) -> tuple[Memcached | None, str]:
-    """The first memcached that answers, and, in brackets, why those before it were passed over."""
+async def probe(
+    addresses: Sequence[Address], seconds: float | None = None
+) -> tuple[Memcached | None, str]:
+    """Return the first reachable memcached, and the failures before it as text for the log.
+
+    Takes `seconds` at most, or as long as it takes to try all.
+    """
     found: Memcached | None = None
     failures: list[str] = []
     try:
-        async with asyncio.timeout(PROBE_TIMEOUT):
+        async with asyncio.timeout(seconds):
             for address in addresses:
                 try:
                     found = await Memcached.connect(address)
@@ -129,12 +169,16 @@ async def probe(addresses: Sequence[Address]) -> tuple[Memcached | None, str]:
                 except CacheError as error:
                     failures.append(f"{address}: {error}")
     except TimeoutError:
-        failures.append(f"and {PROBE_TIMEOUT:g} s were over")
+        failures.append(f"gave up after {seconds:g} s, trying further hosts in the background")
     return found, f" ({'; '.join(failures)})" if failures else ""
 
 
 class _Client(aiomcache.Client):
-    """aiomcache reads on for ever, without yielding, once the server has closed (its #502)."""
+    """aiomcache 0.8.2, with the commands that it lacks and without its endless loop.
+
+    Once the server has closed the connection, its own commands read on forever without yielding to
+    the event loop (aiomcache #502).
+    """
 
     def __init__(self, host: str, port: int) -> None:
         super().__init__(host, port, pool_size=1)
@@ -143,36 +187,47 @@ class _Client(aiomcache.Client):
     async def _execute_simple_command(self, conn: Connection, raw_command: bytes) -> bytes:
         conn.writer.write(raw_command)
         await conn.writer.drain()
-        line = await conn.reader.readline()
-        if not line.endswith(b"\r\n"):
-            raise ConnectionResetError("the server closed the connection in mid-command")
-        return line[:-2]
+        return await _read_line(conn)
 
     @acquire
-    async def fetch(self, conn: Connection, key: bytes) -> Stored:
-        """One value with its token, as `gets`, which takes in whatever a server declares.
+    async def fetch(self, conn: Connection, keys: Sequence[bytes]) -> dict[bytes, Entry]:
+        """Read several values with one `gets`.
 
-        The flags are those of whoever stored it; whether it is ours shows when it is decoded.
+        aiomcache's `multi_get` has no cas numbers and accepts any length that a server declares.
         """
-        conn.writer.write(b"gets " + key + b"\r\n")
-        line = await conn.reader.readline()
-        if line == b"END\r\n":
-            return Stored(None, None)
-        match line.split():
-            case [b"VALUE", name, _, length, token] if name == key and int(length) <= MAX_VALUE:
-                value = await conn.reader.readexactly(int(length) + 2)
-            case _:
+        conn.writer.write(b"gets " + b" ".join(keys) + b"\r\n")
+        found: dict[bytes, Entry] = {}
+        wanted, total = set(keys), 0
+        while (line := await _read_line(conn)) != b"END":
+            match line.split():
+                case [b"VALUE", key, _, length, cas] if key in wanted:
+                    wanted.remove(key)
+                    total += int(length)
+                case _:
+                    raise ClientException("get failed", line)
+            if not 0 <= total <= MAX_ANSWER:
                 raise ClientException("get failed", line)
-        if await conn.reader.readline() != b"END\r\n":
-            raise ClientException("more came than was asked for")
-        return Stored(value[:-2], int(token))
+            value = await conn.reader.readexactly(int(length) + 2)
+            found[key] = Entry(value[:-2], int(cas))
+        return found
+
+    @acquire
+    async def store(self, conn: Connection, writes: Sequence[Write]) -> list[Outcome]:
+        """Pipeline `cas` and `add` commands, and read all answers."""
+        for key, value, ttl, cas in writes:
+            verb, token = (b"add", b"") if cas is None else (b"cas", b" %d" % cas)
+            head = b"%b %b 0 %d %d%b\r\n" % (verb, key, ttl, len(value), token)
+            conn.writer.write(head + value + b"\r\n")
+        # Not before all is written: the answers are too short to fill a buffer, the values not.
+        await conn.writer.drain()
+        return [_outcome(await _read_line(conn)) for _ in writes]
 
 
 class _Pool(MemcachePool):
-    """One connection, made once.
+    """A pool with one connection that is made once.
 
-    aiomcache would replace a lost one silently, perhaps by one to a memcached that was started
-    again and is empty, and nobody would give it back what it had.
+    aiomcache 0.8.2 would silently replace a lost connection, possibly by one to a memcached that
+    was restarted and is empty; nothing would be written back to it.
     """
 
     _made = False
@@ -184,45 +239,31 @@ class _Pool(MemcachePool):
         return await super()._create_new_conn()
 
 
-_FAILURES = (OSError, EOFError, ValueError, LookupError, ClientException)
+async def _read_line(conn: Connection) -> bytes:
+    line: bytes = await conn.reader.readline()
+    if not line.endswith(b"\r\n"):
+        raise ConnectionResetError("the server closed the connection in mid-command")
+    return line[:-2]
+
+
+def _outcome(line: bytes) -> Outcome:
+    if line == b"STORED":
+        return Outcome(True)
+    if line in _CONFLICTS:
+        return Outcome(False)
+    # "object too large for cache", "out of memory storing object": memcached 1.6 has read the
+    # value all the same, so the connection remains usable.
+    if line.startswith(b"SERVER_ERROR "):
+        reason = line.removeprefix(b"SERVER_ERROR ").decode("ascii", "replace")
+        return Outcome(False, _shorten(reason))
+    raise ClientException("storing failed", line)
 
 
 def _describe(error: BaseException) -> str:
     if isinstance(error, ConnectionRefusedError):
         return "connection refused"
-    text = " ".join(str(part) for part in error.args) or type(error).__name__
-    return text if len(text) <= 200 else text[:200] + "…"
+    return _shorten(" ".join(str(part) for part in error.args) or type(error).__name__)
 
 
-async def _resolve(address: Address) -> list[str]:
-    """The addresses of a host, the IPv4 ones first.
-
-    In a daemon thread, since a name server that hangs must hold up neither the start nor the end
-    of the process, which waits for the threads of the event loop's own executor.
-    """
-    loop = asyncio.get_running_loop()
-    found: asyncio.Future[list[str]] = loop.create_future()
-
-    def settle(hosts: list[str], error: Exception | None) -> None:
-        if found.done():
-            return
-        if error is None:
-            found.set_result(hosts)
-        else:
-            reason = getattr(error, "strerror", None) or error
-            found.set_exception(CacheError(f"the name is not known ({reason})"))
-
-    def look_up() -> None:
-        hosts: list[str] = []
-        failure: Exception | None = None
-        try:
-            infos = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
-            infos.sort(key=lambda info: info[0] != socket.AF_INET)
-            hosts = [str(info[4][0]) for info in infos]
-        except (OSError, UnicodeError) as error:  # the latter where it cannot be a name at all
-            failure = error
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(settle, hosts, failure)
-
-    threading.Thread(target=look_up, name="resolve", daemon=True).start()
-    return await found
+def _shorten(text: str) -> str:
+    return text if len(text) <= MAX_ERROR else text[:MAX_ERROR] + "…"

@@ -15,5 +15,5 @@ class Messages:
 
     async def recent(self, request: web.Request) -> web.Response:
         """`GET /messages[?topic=]`: texts only, oldest first."""
-        recents = await self._notifier.recent(query.topic(request))
+        recents = (await self._notifier.recent(query.topic(request))).notifications
         return json_response({"recent_messages": [each.message for each in recents]})

@@ -53,12 +53,14 @@ class Notifications:
         """`GET /notifications[?topic=][&since=]`: the recents, or all that came after an id."""
         topic, since = query.topic(request), query.since(request)
         if since is None:
-            notifications, complete = await self._notifier.recent(topic), True
+            page = await self._notifier.recent(topic)
         else:
-            notifications, complete = await self._notifier.since(topic, since)
-        entries = await _encoded(notifications)
-        flag = b"true" if complete else b"false"
-        return _answer(b'{"notifications":[%b],"complete":%b}' % (b",".join(entries), flag))
+            page = await self._notifier.since(topic, since)
+        entries = b",".join(await _encoded(page.notifications))
+        complete = b"true" if page.complete else b"false"
+        more = b',"more":true' if page.more else b""
+        body = b'{"notifications":[%b],"complete":%b,"id":"%d"%b}'
+        return _answer(body % (entries, complete, page.id, more))
 
     async def _body(self, request: web.Request, is_json: bool) -> bytes:
         """The whole of it, but never much more than a message can have. Raises InvalidRequest."""

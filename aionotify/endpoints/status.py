@@ -2,10 +2,10 @@
 
 from aiohttp import web
 
-from aionotify.cache import Cache
+from aionotify.broker import Broker
 from aionotify.http.responses import json_response
 from aionotify.hub import Hub
-from aionotify.notification import MAIN
+from aionotify.notifier import Notifier
 
 GREETING = "FastAPI real-time notifications running!"
 """Clients of the FastAPI version probe for exactly this."""
@@ -20,9 +20,10 @@ HEALTH = (
 class Status:
     """The state of this process, for probes and for people."""
 
-    def __init__(self, hub: Hub, cache: Cache) -> None:
+    def __init__(self, hub: Hub, broker: Broker, notifier: Notifier) -> None:
         self._hub = hub
-        self._cache = cache
+        self._broker = broker
+        self._notifier = notifier
 
     async def greeting(self, request: web.Request) -> web.Response:
         """`GET /`."""
@@ -31,8 +32,8 @@ class Status:
     async def health(self, request: web.Request) -> web.Response:
         """`GET /health`: answers from memory, whatever memcached does."""
         state = (
-            b"connected" if self._cache.connected else b"fallback",
-            self._cache.count(MAIN),
+            b"connected" if self._broker.connected else b"fallback",
+            self._notifier.recent_count(),
             self._hub.websockets,
         )
         return web.Response(body=HEALTH % state, content_type="application/json")

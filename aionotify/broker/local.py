@@ -1,0 +1,67 @@
+"""The broker of a single process: ids from its own clock, recent notifications in memcached."""
+
+import time
+from collections.abc import Sequence
+
+from aionotify.cache import Cache
+from aionotify.hub import Hub
+from aionotify.ids import IdSource
+from aionotify.notification import MAIN, Draft, Notification
+from aionotify.topic import Topic
+
+
+class LocalBroker:
+    """Numbers notifications here, and has the cache replicate the recent ones to memcached."""
+
+    def __init__(self, hub: Hub, cache: Cache, ids: IdSource) -> None:
+        """`ids` is shared with the cache, which learns the ids of other processes."""
+        self._hub = hub
+        self._cache = cache
+        self._ids = ids
+        # Whatever an earlier process published is older than this.
+        hub.forgotten.restore(ids.next(time.time()), {})
+        hub.on_discard = cache.forget
+
+    @property
+    def connected(self) -> bool:
+        """Whether a memcached answers."""
+        return self._cache.connected
+
+    async def start(self) -> None:
+        """Connect to memcached, and continue where a process that stopped cleanly ended."""
+        left = await self._cache.start()
+        if left is not None:
+            self._hub.forgotten.restore(left.before, left.last_ids)
+        await self.refresh(MAIN)
+
+    async def stop(self) -> None:
+        """Write what is not written yet, and leave the clean-shutdown marker."""
+        await self._cache.stop(self._hub.forgotten.before, self._hub.last_ids())
+
+    async def publish(self, drafts: Sequence[Draft], *, wait_stored: bool) -> list[Notification]:
+        """Publish `drafts`; memcached never delays that, only the return if `wait_stored`."""
+        notifications = []
+        for draft in drafts:
+            # Publishing faster than the fan-out delivers would evict what was not read yet.
+            while (topic := self.open(draft.topic)).backlogged:
+                await topic.wait_delivered()
+            now = time.time()
+            notification = Notification(
+                self._ids.next(now), int(now * 1000), draft.message, draft.topic
+            )
+            self._hub.publish(topic, notification, draft.size)
+            self._cache.replicate(topic, notification.id)
+            notifications.append(notification)
+        if wait_stored:
+            for name in {draft.topic for draft in drafts}:
+                await self._cache.flush(name)
+        return notifications
+
+    async def refresh(self, name: str) -> None:
+        """Merge in what other servers have stored in memcached."""
+        if self._cache.connected:
+            await self._cache.refresh(self.open(name))
+
+    def open(self, name: str) -> Topic:
+        """Return the topic `name`, which is created if needed."""
+        return self._hub.get_topic(name) or self._hub.create_topic(name)
