@@ -185,12 +185,16 @@ class Hub:
         """Drop expired notifications and the topics that become empty, forever."""
         while True:
             await asyncio.sleep(min(EXPIRE_INTERVAL, self._ttl / 4))
-            oldest = self.oldest()
-            for number, topic in enumerate(list(self._topics.values()), 1):
-                topic.history.expire(oldest)
-                self.discard_if_empty(topic)
-                if number % YIELD_EVERY == 0:
-                    await asyncio.sleep(0)
+            await self.expire()
+
+    async def expire(self) -> None:
+        """Drop expired notifications and the topics that become empty."""
+        oldest = self.oldest()
+        for number, topic in enumerate(list(self._topics.values()), 1):
+            topic.history.expire(oldest)
+            self.discard_if_empty(topic)
+            if number % YIELD_EVERY == 0:
+                await asyncio.sleep(0)
 
     async def shutdown(self, grace: float) -> None:
         """Close all clients with 1012, and disconnect those left after `grace` seconds.
