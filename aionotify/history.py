@@ -216,6 +216,10 @@ class History:
             self.complete_since = max(self.complete_since, newest)
             self._set_foreign(sorted([*self._foreign, *unknown], key=_rank)[-count:])
 
+    def lose_before(self, id: int) -> None:
+        """Note that notifications with ids up to `id` may be missing."""
+        self.complete_since = max(self.complete_since, id)
+
     def outrank(self, above: int, since: int) -> None:
         """Rank the entries after the id `since` above `above`, keeping their order."""
         index = bisect_right(self._entries, since, self._start, key=_id)

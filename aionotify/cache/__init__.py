@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from aionotify.cache.format import (
     MARKER,
+    PRESENCE,
     Legacy,
     decode_last_ids,
     decode_marker,
@@ -29,7 +30,7 @@ START_TIMEOUT = 3.0
 """Seconds that probing all hosts may take before the server starts without memcached."""
 
 CHECK_INTERVAL = 1.0
-"""Seconds between two checks that an idle memcached still answers."""
+"""Seconds between two checks that memcached still answers."""
 
 WRITE_DELAY = 0.02
 """Seconds that notifications may wait for others to share their write, if no publisher waits."""
@@ -55,7 +56,7 @@ class Cache:
     happens behind publishing, in batches; whatever memcached does, publishing goes on.
 
     Its life cycle: `start` probes the hosts in order. While one answers, `_write_loop` replicates
-    and `_check_loop` checks it when it is idle. The first failure of any command makes it lost:
+    and `_check_loop` checks it every second. The first failure of any command makes it lost:
     all that wait are released, and `_check_loop` probes again, ever more rarely. A memcached that
     answers is first given everything that is known, and only then counts as connected.
     """
@@ -75,7 +76,6 @@ class Cache:
         """A request waits for it."""
         self._lost = asyncio.Event()
         self._stopping = False
-        self._last_used = 0.0
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -130,6 +130,7 @@ class Cache:
                     await self._reconnect()
                 if self._memcached is not None:
                     await self._replicator.drain(self._memcached)
+                    before = max(before, self._replicator.uncertain_before)
                     await _leave_legacy(self._memcached, before, last_ids or {})
         except (TimeoutError, CacheError) as error:
             logger.warning("memcached failed while stopping (%s)", error or "too slow")
@@ -183,7 +184,6 @@ class Cache:
             if memcached is not None and not self._stopping:
                 try:
                     await self._replicator.round(memcached)
-                    self._last_used = time.monotonic()
                 except CacheError as error:
                     await self._on_lost(memcached, error)
 
@@ -196,12 +196,9 @@ class Cache:
                 await asyncio.sleep(retry)
                 reconnected = await self._reconnect()
                 retry = RETRY_FIRST if reconnected else min(retry * 2, RETRY_LAST)
-            elif time.monotonic() - self._last_used < CHECK_INTERVAL:
-                await _is_set(self._lost, CHECK_INTERVAL)
-            else:
+            elif not await _is_set(self._lost, CHECK_INTERVAL):
                 try:
                     await self._replicator.check(memcached)
-                    self._last_used = time.monotonic()
                 except CacheError as error:
                     await self._on_lost(memcached, error)
             self._lost.clear()
@@ -284,6 +281,7 @@ async def _leave_legacy(memcached: Memcached, before: int, last_ids: Mapping[str
     for value in encode_last_ids(last_ids):
         await memcached.set(part_key(parts), value, MARKER_TTL)
         parts += 1
+    await memcached.delete(PRESENCE)  # the next server would take it for another one beside it
     await memcached.set(MARKER, encode_marker(before, parts), MARKER_TTL)
 
 

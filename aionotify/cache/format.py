@@ -9,6 +9,9 @@ An entry has a `rank` where it differs from its id.
 A server leaves it when everything is written, together with `aionotify:1:stopped:<n>`, which hold
 the last id of each topic: `{"main":<id>,…}`.
 The next server to start removes the marker, and so does every other server that runs.
+
+`aionotify:1:server` names the server that last checked this memcached, so that servers notice each
+other.
 """
 
 import json
@@ -28,6 +31,7 @@ MAX_PARTS = 64
 """Values that the last ids of all topics are spread over: enough for some 600,000 topics."""
 
 MARKER = b"aionotify:1:stopped"
+PRESENCE = b"aionotify:1:server"
 
 _VALUE = b'{"floor":%d,"notifications":[%b]}'
 _ENVELOPE = len(_VALUE) + 20

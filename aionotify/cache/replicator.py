@@ -3,10 +3,11 @@
 import asyncio
 import itertools
 import logging
+import secrets
 import time
 from collections.abc import Iterable
 
-from aionotify.cache.format import MARKER, MAX_VALUE, decode, encode, key
+from aionotify.cache.format import MARKER, MAX_VALUE, PRESENCE, decode, encode, key
 from aionotify.cache.memcached import Entry, Memcached, Outcome, Write
 from aionotify.errors import CacheError
 from aionotify.ids import IdSource
@@ -21,6 +22,12 @@ MAX_KEYS = 64
 MAX_ROUND = 1024 * 1024
 """Bytes that the values of one round had when they were last seen, unless it is only one."""
 
+PRESENCE_TTL = 10
+"""Seconds after which a server that does not check memcached anymore counts as gone."""
+
+NOTICE_DELAY = 2.0
+"""Seconds for which a server may be there, or still be there, without being noticed."""
+
 MERGE_ATTEMPTS = 20
 """Conflicts in a row after which a memcached is given up: it may be lying."""
 
@@ -33,6 +40,7 @@ class Replica:
         "first_unsaved",
         "max_bytes",
         "read",
+        "read_at",
         "size",
         "stored_hash",
         "topic",
@@ -40,8 +48,10 @@ class Replica:
         "warned",
     )
 
-    def __init__(self, topic: Topic) -> None:
+    def __init__(self, topic: Topic, read_at: float) -> None:
         self.topic = topic
+        self.read_at = read_at
+        """When the value was last read, or could first have been (seconds since the epoch)."""
         self.first_unsaved = 0
         """The id of the first notification that no round has taken up yet, or 0."""
         self.waiters: list[asyncio.Future[None]] = []
@@ -79,6 +89,10 @@ class Replicator:
         self._replicas: dict[str, Replica] = {}
         self._dirty: dict[str, Replica] = {}
         self._reads: dict[str, Replica] = {}
+        self._name = secrets.token_hex(8).encode()
+        self._started_at = time.time()
+        self._present = False
+        self._other_seen_at = 0.0
 
     @property
     def pending(self) -> bool:
@@ -89,6 +103,12 @@ class Replicator:
     def unsaved(self) -> int:
         """The number of topics with notifications that are not stored."""
         return len(self._dirty)
+
+    @property
+    def uncertain_before(self) -> int:
+        """The id before which another server may have published without our notice, or 0."""
+        seen_at = self._other_seen_at and self._other_seen_at + NOTICE_DELAY
+        return int(min(seen_at, time.time()) * 1_000_000)
 
     def mark(self, topic: Topic, id: int) -> None:
         """Note that `topic` has a new notification with this id."""
@@ -140,7 +160,7 @@ class Replicator:
         self._reads.clear()
 
     def _create(self, topic: Topic) -> Replica:
-        replica = self._replicas[topic.name] = Replica(topic)
+        replica = self._replicas[topic.name] = Replica(topic, self._started_at)
         return replica
 
     async def drain(self, memcached: Memcached) -> None:
@@ -149,13 +169,19 @@ class Replicator:
             await self.round(memcached)
 
     async def check(self, memcached: Memcached) -> None:
-        """Check that an idle memcached still answers, and remove a clean-shutdown marker.
+        """Check that memcached answers, remove a clean-shutdown marker, notice other servers.
 
-        Another server on this memcached leaves one when it stops. It must not stay: the next
+        Another server on this memcached leaves a marker when it stops. It must not stay: the next
         server would take it for a promise about the topics that are published to here.
         """
-        if await memcached.get([MARKER]):
+        entries = await memcached.get([MARKER, PRESENCE])
+        if MARKER in entries:
             await memcached.delete(MARKER)
+        last = entries.get(PRESENCE)
+        if self._present and last is not None and last.value != self._name:
+            self._other_seen_at = time.time()
+        await memcached.set(PRESENCE, self._name, PRESENCE_TTL)
+        self._present = True  # the first name that was found may be that of a server that crashed
 
     async def round(self, memcached: Memcached) -> None:
         """Read and write as many topics as fit. Raises CacheError; then all remains to be done."""
@@ -195,6 +221,7 @@ class Replicator:
     def _learn(self, job: "_Job", entry: Entry | None) -> None:
         """Merge a stored value into the history, and release the readers."""
         replica = job.replica
+        self._notice_absence(replica)
         if entry is not None:
             job.cas, replica.size = entry.cas, len(entry.value)
             digest = hash(entry.value)
@@ -205,6 +232,17 @@ class Replicator:
             self._reads.pop(job.name, None)
             _resolve(replica.read)
             replica.read = None
+
+    def _notice_absence(self, replica: Replica) -> None:
+        """Take into account what another server may have published and lost since the last read.
+
+        What it published more than `ttl` ago has expired in memcached.
+        """
+        now = time.time()
+        expired = now - self._ttl
+        if replica.read_at < expired and replica.read_at <= self._other_seen_at:
+            replica.topic.history.lose_before(int(expired * 1_000_000))
+        replica.read_at = now
 
     def _decode(self, job: "_Job", value: bytes) -> None:
         now = time.time()

@@ -107,6 +107,12 @@ class Process:
         self.broker = LocalBroker(self.hub, self.cache, ids)
         self.notifier = Notifier(self.hub, self.broker, 1 << 20, recent_limit)
 
+    async def check(self) -> None:
+        """Have the cache check its memcached, as it does every second."""
+        memcached = self.cache._memcached
+        assert memcached is not None
+        await self.cache._replicator.check(memcached)
+
     async def crash(self) -> None:
         """End without writing anything."""
         for task in self.cache._tasks:

@@ -34,21 +34,30 @@ class Resuming(RuleBasedStateMachine):
     it claims so whenever that is true, above all for a topic where nothing was published.
     """
 
-    @initialize(servers=st.integers(1, 2))
-    def start(self, servers: int) -> None:
+    @initialize(servers=st.integers(1, 2), may_crash=st.booleans())
+    def start(self, servers: int, may_crash: bool) -> None:
+        self.may_crash = may_crash
         self.runner = asyncio.Runner()
         self.context = stored()
         self.clock = self.context.__enter__().clock
         self.published: dict[str, list[int]] = {topic: [] for topic in TOPICS}
         self.clients: list[Client] = []
         self.crashes = 0
-        self.servers = [self.started() for _ in range(servers)]
+        self.servers: list[Process] = []
+        for _ in range(servers):
+            self.servers.append(self.started())
+        self.check()
 
     def started(self) -> Process:
         self.clock.now += 0.01
         process = Process(ttl=TTL, recent_limit=RECENT_LIMIT, history_limit=HISTORY_LIMIT)
         self.runner.run(process.broker.start())
         return process
+
+    def check(self) -> None:
+        """A second or two pass, in which the servers notice each other."""
+        for server in self.servers * 2:
+            self.runner.run(server.check())
 
     def server(self, which: int) -> Process:
         return self.servers[which % len(self.servers)]
@@ -66,20 +75,25 @@ class Resuming(RuleBasedStateMachine):
         self.clock.now += seconds
         for server in self.servers:
             self.runner.run(server.hub.expire())
+        self.check()
 
     @rule(which=st.integers(0, 1))
     def restart(self, which: int) -> None:
         which %= len(self.servers)
         self.runner.run(self.servers[which].broker.stop())
         self.servers[which] = self.started()
+        self.check()
 
+    @precondition(lambda self: self.may_crash)
     @rule(which=st.integers(0, 1))
     def crash(self, which: int) -> None:
         which %= len(self.servers)
         self.runner.run(self.servers[which].crash())
         self.crashes += 1
         self.servers[which] = self.started()
+        self.check()
 
+    @precondition(lambda self: len(self.clients) < 4)
     @rule(which=st.integers(0, 1), topic=st.sampled_from(TOPICS))
     def come(self, which: int, topic: str) -> None:
         page = self.runner.run(self.server(which).notifier.recent(topic))
@@ -114,4 +128,4 @@ class Resuming(RuleBasedStateMachine):
 
 
 TestResuming = Resuming.TestCase
-TestResuming.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+TestResuming.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
