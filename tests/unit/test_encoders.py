@@ -16,7 +16,7 @@ def note(message: str) -> Notification:
     return Notification(1, 1, message)
 
 
-# -------------------------------------------------------------------------------------- text
+# ------------------------------------------------------------------------------------------ text
 
 
 def test_text_encodes_notification() -> None:

@@ -228,7 +228,7 @@ def test_bug_is_reported_and_pass_continues() -> None:
         loop.errors.clear()
 
 
-# ----------------------------------------------------------------------------------- any order
+# ------------------------------------------------------------------------------------- any order
 
 TestDeliveries = Deliveries.TestCase
 TestDeliveries.settings = settings(max_examples=250, stateful_step_count=40, deadline=None)

@@ -79,7 +79,7 @@ def close_code(data: bytes, limit: int = 1 << 20) -> int:
     return caught.value.code
 
 
-# ------------------------------------------------------------------------ the examples of §5.7
+# -------------------------------------------------------------------------- the examples of §5.7
 
 
 def test_example_text_is_encoded() -> None:
@@ -113,7 +113,7 @@ def test_length_is_decoded(length: int) -> None:
     assert read_all(masked(0x82, payload)) == [(Opcode.BINARY, payload)]
 
 
-# ---------------------------------------------------------------- fragments and control frames
+# ------------------------------------------------------------------ fragments and control frames
 
 
 def test_fragments_are_assembled() -> None:
@@ -164,7 +164,7 @@ def test_limit_ignores_control_frames() -> None:
     assert read_all(masked(0x89, bytes(125)), 5) == [(Opcode.PING, bytes(125))]
 
 
-# ------------------------------------------------------------------------ close frames and text
+# ------------------------------------------------------------------------- close frames and text
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 1002, 1003, 1007, 1011, 1012, 1014, 3000, 4999])
@@ -216,7 +216,7 @@ def test_text_may_be_any_unicode() -> None:
     assert decode_text(text.encode()) == text
 
 
-# ------------------------------------------------------------------------------------- properties
+# ------------------------------------------------------------------------------------ properties
 
 
 @given(st.lists(MESSAGES, max_size=5), st.lists(st.integers(1, 50), min_size=1))

@@ -52,7 +52,7 @@ def new_hub(max_connections: int = 10_000) -> Hub:
     return Hub(1000, TTL, max_connections)
 
 
-# ----------------------------------------------------------------------- topics and publishing
+# ------------------------------------------------------------------------- topics and publishing
 
 
 def test_topic_is_created_once() -> None:
@@ -95,7 +95,7 @@ def test_connection_limit_spans_topics(loop: HandLoop) -> None:
     assert (hub.connected, is_open(hub)) == (1, True)
 
 
-# ---------------------------------------------------------------------------------- heartbeat
+# ------------------------------------------------------------------------------------- heartbeat
 
 
 @pytest.fixture
@@ -176,7 +176,7 @@ def test_heartbeat_skips_closing_clients(
     assert len(caplog.messages) == 248 - 100
 
 
-# ------------------------------------------------------------------------------------- shutdown
+# -------------------------------------------------------------------------------------- shutdown
 
 
 def shutdown(loop: HandLoop, hub: Hub, grace: float) -> asyncio.Task[None]:

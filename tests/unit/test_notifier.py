@@ -177,7 +177,7 @@ async def test_connection_limit_rejects_until_one_leaves() -> None:
     assert parts.hub.connected == 2
 
 
-# ------------------------------------------------------------------------- memcached and restarts
+# ------------------------------------------------------------------------ memcached and restarts
 
 
 async def test_restart_continues_from_memcached(memcached: MemcachedProcess) -> None:
@@ -213,7 +213,7 @@ async def test_unreachable_memcached_falls_back_to_memory() -> None:
     await parts.cache.stop()
 
 
-# -------------------------------------------------------------------------------- unused topics
+# --------------------------------------------------------------------------------- unused topics
 
 
 def holdings(parts: Parts) -> list[int]:

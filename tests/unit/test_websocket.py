@@ -57,7 +57,7 @@ def close_code(data: bytes) -> int:
     return int.from_bytes(data[2:4], "big")
 
 
-# ----------------------------------------------------------------------- the closing handshake
+# ------------------------------------------------------------------------- the closing handshake
 
 
 def test_close_is_answered_with_its_code(loop: HandLoop) -> None:
@@ -148,7 +148,7 @@ def test_eof_disconnects_stalled_client(loop: HandLoop) -> None:
     assert not client.subscriber.connected
 
 
-# ----------------------------------------------------------------------------- protocol errors
+# ------------------------------------------------------------------------------- protocol errors
 
 
 @pytest.mark.parametrize("name", ERRORS)
@@ -231,7 +231,7 @@ def test_ping_flood_yields_to_loop(loop: HandLoop) -> None:
     assert client.transport.reading
 
 
-# ------------------------------------------------------------------------------------- messages
+# -------------------------------------------------------------------------------------- messages
 
 
 def test_messages_are_processed_in_order(loop: HandLoop) -> None:
