@@ -34,23 +34,24 @@ class TextClient:
     """A plain-text client that follows a topic from the moment it subscribes."""
 
     transport: FakeTransport
-    first: int
-    """The number of the first notification that it has to get."""
+    position: int
+    """The number of the notification that has to come next."""
 
-    received: bytes = b""
+    unread: bytes = b""
 
     # One message above the batch limit, and the frame around it.
     max_buffer = 70_000 + 300
 
     def check(self, ids: list[int]) -> None:
         """Check that no number is repeated, added or left out in between."""
-        self.received += self.transport.take()
-        assert numbers(self.received) == list(range(self.first, self.position))
-
-    @property
-    def position(self) -> int:
-        """The number of the notification that has to come next."""
-        return self.first + len(numbers(self.received))
+        self.unread += self.transport.take()
+        found = [*MESSAGE.finditer(self.unread)]
+        if found:
+            assert [int(each[1]) for each in found] == [
+                *range(self.position, self.position + len(found))
+            ]
+            self.position += len(found)
+            self.unread = self.unread[found[-1].end() :]
 
 
 @dataclass

@@ -228,11 +228,11 @@ async def test_topics_without_history_are_forgotten(parts: Parts) -> None:
     (await parts.join(topic="first")).protocol.connection_lost(None)
     gc.collect()
     before = len(gc.get_objects())
-    for number in range(5_000):
+    for number in range(3_000):
         (await parts.join(topic=f"topic-{number}")).protocol.connection_lost(None)
     assert holdings(parts) == [0] * 9
     gc.collect()
-    assert len(gc.get_objects()) - before < 50
+    assert len(gc.get_objects()) - before < 30
 
 
 async def test_topics_with_expired_history_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:

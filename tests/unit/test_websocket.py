@@ -210,14 +210,14 @@ def test_lagging_client_is_not_pinged(loop: HandLoop) -> None:
 def test_unread_pongs_are_bounded(loop: HandLoop) -> None:
     """A client that reads nothing has one pong buffered, and one to come for its last ping."""
     client = Client(room=0)
-    for number in range(10_000):
+    for number in range(2_000):
         client.say(masked(0x89, b"%0100d" % number))
         loop.settle()
     assert client.transport.largest <= 102
     client.transport.accept()
     loop.settle()
     answers = client.transport.take()
-    assert answers == b"\x8a\x64%0100d" % 0 + b"\x8a\x64%0100d" % 9_999
+    assert answers == b"\x8a\x64%0100d" % 0 + b"\x8a\x64%0100d" % 1_999
 
 
 def test_ping_flood_yields_to_loop(loop: HandLoop) -> None:
