@@ -11,7 +11,7 @@ from aionotify.settings import options
 from aionotify.settings.option import Option
 from tests.support import ROOT
 
-README = ROOT / "README.md"
+README = ROOT / "docker" / "README.md"
 EXAMPLE = ROOT / ".env.example"
 
 TABLE = re.compile(r"\| variable \| default \| \|\n(?:\|.*\n)+")
