@@ -18,7 +18,7 @@ from websockets.asyncio.client import connect
 
 from aionotify.settings import Settings, options
 from tests.support import ROOT, ServerProcess, eventually, free_port, running_server
-from tests.system.test_readme import OPERATING, blocks, read
+from tests.support.documents import OPERATING, blocks, read
 
 OWN_NAME = "notify.example.com"
 FOREIGN = {"Origin": "https://elsewhere.example"}

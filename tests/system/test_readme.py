@@ -1,4 +1,4 @@
-"""Every command in the documents does what the documents say."""
+"""Every command and example for users and operators does what the documents say."""
 
 import asyncio
 import os
@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-import tests.run
 from aionotify.settings import options, read_settings
 from tests.support import (
     ROOT,
@@ -23,16 +22,7 @@ from tests.support import (
     free_port,
     running_server,
 )
-
-README = "README.md"
-OPERATING = "docker/README.md"
-DESIGN = "aionotify/README.md"
-TESTING = "tests/README.md"
-CONTRIBUTING = ".github/CONTRIBUTING.md"
-DOCUMENTS = (
-    *(README, OPERATING, DESIGN, TESTING),
-    *(CONTRIBUTING, ".github/SECURITY.md", ".github/CHANGELOG.md"),
-)
+from tests.support.documents import OPERATING, README, blocks, commands, copy_project, read
 
 INSTALL = (
     "python3 -m venv .venv && .venv/bin/pip install -r requirements.txt "
@@ -51,48 +41,18 @@ RUN = "docker run --rm -p 8000:8000 aionotify"
 HOSTS = "MEMCACHED_HOST=cache1,cache2:11300 .venv/bin/python -m aionotify"
 TOKEN = "openssl rand -hex 32"
 
-SOME_TESTS = "python3 tests/run.py tests/unit -k stall"
-FUZZ = ".venv/bin/python -m tests.fuzz --help"
-LONG_CHAOS = "python3 tests/run.py tests/chaos --chaos-seconds 600"
-BENCH = ".venv/bin/python -m tests.bench"
-QUICK_BENCH = ".venv/bin/python -m tests.bench --quick"
-
-DEVELOP = "pip install -e '.[test]' -c requirements.txt"
-FAST_TESTS = "pytest tests/unit tests/http"
-PYTEST = "pytest"
-CHECKS = ["ruff check .", "ruff format .", "mypy", "hadolint docker/Dockerfile"]
-GENERATE = "python -m tests.generate"
-COMPARE = "python -m tests.bench"
-
 COMMANDS = {
     README: [INSTALL, SUBSCRIBE, PUBLISH, HEALTH, MESSAGES, DEPLOY, TESTS],
     OPERATING: [COMPOSE, BUILD, RUN, HOSTS, TOKEN],
-    TESTING: [TESTS, SOME_TESTS, FUZZ, LONG_CHAOS, BENCH, QUICK_BENCH],
-    CONTRIBUTING: [DEVELOP, FAST_TESTS, PYTEST, TESTS, *CHECKS, GENERATE, COMPARE],
 }
-"""Each of these is run by a test below."""
+"""Each of these is run by a test below; test_contributing.py has those for developers."""
 
 README_LINES = 180
 
 
-def read(document: str) -> str:
-    """Return the text of a document, named relative to the root."""
-    return (ROOT / document).read_text(encoding="utf-8")
-
-
-def blocks(language: str, document: str = README) -> list[str]:
-    """Return the code blocks of that language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", read(document), re.MULTILINE | re.DOTALL)
-
-
-def commands(language: str, document: str = README) -> list[str]:
-    """Return the lines of these blocks: each is one command."""
-    return [line for block in blocks(language, document) for line in block.splitlines()]
-
-
-@pytest.mark.parametrize("document", DOCUMENTS)
+@pytest.mark.parametrize("document", COMMANDS)
 def test_every_command_is_tested(document: str) -> None:
-    assert commands("sh", document) == COMMANDS.get(document, [])
+    assert commands("sh", document) == COMMANDS[document]
 
 
 def test_readme_is_short() -> None:
@@ -216,90 +176,6 @@ def test_token_command_makes_a_valid_token() -> None:
     settings, hints = read_settings({}, None, {"AIONOTIFY_ADMIN_TOKEN": token})
     assert settings.admin_tokens == (token,)
     assert hints == []
-
-
-RUN_WITHOUT_INSTALLING = """
-import sys
-import tests.run
-tests.run.install = lambda: True
-tests.run.python = lambda: sys.executable
-sys.exit(tests.run.main(sys.argv[1:]))
-"""
-
-
-def run_here(*words: str) -> str:
-    """Run Python in the root of the project. Return its output, or fail with it."""
-    command = [sys.executable, *words]
-    result = subprocess.run(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8"
-    )
-    assert result.returncode == 0, result.stdout
-    return result.stdout
-
-
-@pytest.mark.timeout(60)  # a second pytest collects and runs tests
-@pytest.mark.parametrize(
-    ("command", "more", "expected"),
-    [(SOME_TESTS, (), r"\d+ passed"), (LONG_CHAOS, ("--collect-only",), r"\d+ tests collected")],
-)
-def test_run_passes_arguments_to_pytest(command: str, more: tuple[str, ...], expected: str) -> None:
-    _, _, *arguments = shlex.split(command)
-    assert re.search(expected, run_here("-c", RUN_WITHOUT_INSTALLING, *arguments, *more))
-
-
-@pytest.mark.timeout(60)
-@pytest.mark.parametrize("command", [FAST_TESTS, PYTEST])
-def test_pytest_commands_collect_tests(command: str) -> None:
-    _, *arguments = shlex.split(command)
-    assert re.search(
-        r"\d+ tests collected", run_here("-m", "pytest", *arguments, "--collect-only", "-q")
-    )
-
-
-@pytest.mark.parametrize("command", [FUZZ, BENCH, QUICK_BENCH, COMPARE])
-def test_python_commands_understand_their_options(command: str) -> None:
-    _, *words = shlex.split(command)
-    assert "usage:" in run_here(*words, *([] if "--help" in words else ["--help"]))
-
-
-def test_generate_command_exists() -> None:
-    """Whether the generated files are up to date is a test of its own."""
-    assert (ROOT / GENERATE.split()[-1].replace(".", "/") / "__main__.py").is_file()
-
-
-def test_full_run_has_every_check() -> None:
-    """The checks that CONTRIBUTING names one by one, and the benchmark."""
-    steps = [[Path(program).name, *words] for program, *words in tests.run.steps().values()]
-    for command in CHECKS:
-        program, *words = command.split()
-        assert any(
-            {*words, program} <= {*step} for step in steps if step[0] in (program, "python")
-        ), command
-    assert ["python", *shlex.split(QUICK_BENCH)[1:]] in steps
-
-
-def test_ci_runs_the_test_command() -> None:
-    assert TESTS in read(".ci/run")
-    assert ".ci/run" in read(".github/workflows/ci.yml")
-
-
-@pytest.mark.timeout(90)  # asks the package index for every dependency
-def test_development_command_resolves(tmp_path: Path) -> None:
-    """Everything but the last step, in a path with a space."""
-    folder = tmp_path / "a clone"
-    folder.mkdir()
-    copy_project(folder)
-    _, *arguments = shlex.split(DEVELOP)
-    subprocess.run(
-        [sys.executable, "-m", "pip", *arguments, "--dry-run", "-q"], cwd=folder, check=True
-    )
-
-
-def copy_project(folder: Path) -> None:
-    """Copy the files from which the package is installed and built."""
-    shutil.copytree(ROOT / "aionotify", folder / "aionotify")
-    for name in ("README.md", "requirements.txt", "setup.cfg", "pyproject.toml"):
-        shutil.copy(ROOT / name, folder)
 
 
 def test_powershell_commands_match_the_shell() -> None:
