@@ -11,9 +11,8 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from aionotify.errors import Forbidden, Unauthorized
-from aionotify.net import Origin, is_loopback, parse_origin
+from aionotify.net import ANY_ORIGIN, Origin, is_loopback, parse_origin
 from aionotify.settings import Settings
-from aionotify.settings.parsers import ANY
 from aionotify.stats import RejectReason
 
 SCHEME = "bearer "
@@ -144,12 +143,12 @@ class Access:
         if len(request.headers.getall("Origin")) > 1:
             return False
         if value == "null":  # a sandboxed frame, a file, a redirect: it could be anybody's
-            return ANY in self._allowed
+            return ANY_ORIGIN in self._allowed
         try:
             page = parse_origin(value)
         except ValueError:
             return False
-        return ANY in self._allowed or page in self._allowed or self._is_own(page, request)
+        return ANY_ORIGIN in self._allowed or page in self._allowed or self._is_own(page, request)
 
     def _is_own(self, page: Origin, request: web.Request) -> bool:
         """Whether it is this server's page, or both are on this machine."""
