@@ -5,6 +5,8 @@ from collections.abc import Callable
 from aionotify.encoders import TEXT
 from aionotify.fanout import Fanout
 from aionotify.history import MAX_BYTES, History
+from aionotify.ids import IdSource
+from aionotify.notification import Notification
 from aionotify.stats import Stats
 from aionotify.subscriber import Subscriber
 from aionotify.topic import Topic
@@ -55,6 +57,13 @@ async def ignore(subscriber: WebSocketSubscriber, text: str) -> None:
     """Ignore a message from a client."""
 
 
+def append(history: History, message: str, ids: IdSource, now: float = NOW) -> Notification:
+    """Append `message`, published at `now`, with the next id; return the notification."""
+    notification = Notification(ids.next(now), int(now * 1000), message)
+    history.append(notification, len(message.encode()))
+    return notification
+
+
 def new_topic(
     limit: int = 1000,
     max_bytes: int = MAX_BYTES,
@@ -90,6 +99,7 @@ class LiveTopic:
         self.stats = self.topic.stats
         self.ids: list[int] = []
         """The id of every notification published."""
+        self._source = IdSource()
 
     def join(self, room: float = float("inf")) -> FakeTransport:
         """Subscribe a plain-text client, and return its connection."""
@@ -98,5 +108,5 @@ class LiveTopic:
     def publish(self, size: int = 0) -> None:
         """Publish the next number, with `size` bytes of padding."""
         message = f"{len(self.ids)}." + "x" * size
-        self.ids.append(self.topic.history.append(message, NOW).id)
+        self.ids.append(append(self.topic.history, message, self._source).id)
         self.fanout.wake(self.topic)

@@ -68,6 +68,9 @@ class StreamClient:
     gap: bool
     """Whether a gap has to come first."""
 
+    caught_up: bool = False
+    """Whether it was told its position after the replay."""
+
     unread: bytes = b""
     events: list[dict[str, Any]] = field(default_factory=list)
 
@@ -87,11 +90,17 @@ class StreamClient:
             # history later is told the exact number.
             assert (data["missed"] is None) == (self.gap and not self.events)
             self.position += data["missed"] or 0
+        elif data["type"] == "subscribed":
+            assert not self.caught_up, "told twice"
+            self.caught_up = True
+            assert self.position >= self.subscribed_at
+            return
         else:
             assert self.events or not self.gap, "a gap had to come first"
             assert int(data["id"]) == ids[self.position]
             assert int(data["message"].partition(".")[0]) == self.position
             assert ("recent" in data) == (self.position < self.subscribed_at)
+            assert self.caught_up == (self.position >= self.subscribed_at)
             self.position += 1
         self.events.append(data)
 
@@ -109,6 +118,7 @@ class Deliveries(RuleBasedStateMachine):
         self.patch = pytest.MonkeyPatch()
         # Every slice of a pass ends after two subscribers, so that turns fall in between.
         self.patch.setattr(aionotify.fanout, "TIME_SLICE", -1)
+        self.patch.setattr(aionotify.fanout, "REPLAY_SLICE", -1)
         self.patch.setattr(aionotify.fanout, "CLOCK_CHECK_EVERY", 2)
         self.live = LiveTopic(limit, max_bytes)
         self.clients: list[TextClient | StreamClient] = []

@@ -70,8 +70,10 @@ def test_json_encodes_frames() -> None:
     live, recent = (OBJECT + "}").encode(), (OBJECT + ',"recent":true}').encode()
     assert JSON.encode([HELLO]) == b"\x81%c" % len(live) + live
     assert JSON.encode([HELLO], recent=True) == b"\x81\x7e\x00%c" % len(recent) + recent
-    assert JSON.gap(17) == b'\x81\x1a{"type":"gap","missed":17}'
-    assert JSON.gap(None) == b'\x81\x1c{"type":"gap","missed":null}'
+    assert JSON.gap(17, 5) == b'\x81\x23{"type":"gap","missed":17,"id":"5"}'
+    assert JSON.gap(None, 5) == b'\x81\x25{"type":"gap","missed":null,"id":"5"}'
+    position = b'{"type":"subscribed","topics":["a.b"],"id":"7"}'
+    assert JSON.subscribed("a.b", 7) == b"\x81\x2f" + position
 
 
 def test_event_stream_encodes_events() -> None:
@@ -80,19 +82,27 @@ def test_event_stream_encodes_events() -> None:
     assert (
         EVENT_STREAM.encode([HELLO], recent=True) == b"id: 1763884800000000\ndata: %b\n\n" % recent
     )
-    assert EVENT_STREAM.gap(17) == b'event: gap\ndata: {"type":"gap","missed":17}\n\n'
+    gap = b'event: gap\nid: 5\ndata: {"type":"gap","missed":17,"id":"5"}\n\n'
+    assert EVENT_STREAM.gap(17, 5) == gap
+    position = b'{"type":"subscribed","topics":["a.b"],"id":"7"}'
+    subscribed = b"event: subscribed\nid: 7\ndata: " + position + b"\n\n"
+    assert EVENT_STREAM.subscribed("a.b", 7) == subscribed
 
 
 def test_text_has_no_gap() -> None:
     encoder: Encoder = TEXT
-    assert encoder.gap(17) is None
+    assert encoder.gap(17, 5) is None
+    assert encoder.subscribed("main", 7) == b""
 
 
 def test_replay_marks_recent_until_its_end() -> None:
-    replay = ReplayEncoder(EVENT_STREAM, 5)
+    replay = ReplayEncoder(EVENT_STREAM, 5, "main", 70)
     assert replay.encode([HELLO]) == EVENT_STREAM.encode([HELLO], recent=True)
-    assert replay.gap(1) == EVENT_STREAM.gap(1)
+    assert replay.gap(1, 60) == EVENT_STREAM.gap(1, 60)
+    assert replay.caught_up() == EVENT_STREAM.subscribed("main", 70)
+    assert replay.caught_up(80) == EVENT_STREAM.subscribed("main", 80)
+    assert EVENT_STREAM.caught_up() == b""
     assert replay.at_position(4) is replay
     assert replay.at_position(5) is EVENT_STREAM
     assert EVENT_STREAM.at_position(99) is EVENT_STREAM
-    assert replay == ReplayEncoder(EVENT_STREAM, 5)
+    assert replay == ReplayEncoder(EVENT_STREAM, 5, "main", 70)

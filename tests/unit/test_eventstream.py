@@ -132,8 +132,8 @@ def test_gap_is_reported_on_skip(loop: HandLoop) -> None:
     """A client that falls out of the history is told the exact number, and goes on."""
     client = Client()
     client.subscriber.cursor = 2
-    client.subscriber.skip_to(19)
-    assert client.transport.take() == EVENT_STREAM.gap(17)
+    client.subscriber.skip_to(19, 7)
+    assert client.transport.take() == EVENT_STREAM.gap(17, 7)
     assert client.subscriber.cursor == 19
     assert client.feed.stats.gaps == 1
     assert client.subscriber.writable

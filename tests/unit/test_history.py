@@ -3,13 +3,13 @@
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from aionotify.history import History
+from aionotify.history import COMPACT_AFTER, ENTRY_OVERHEAD, Budget, History, Recent, Snapshot
+from aionotify.ids import IdSource
 from aionotify.notification import Notification
-from tests.support.builders import NOW
+from tests.support.builders import NOW, append
 
 
 def messages(history: History) -> list[str]:
@@ -17,93 +17,200 @@ def messages(history: History) -> list[str]:
     return [each.message for each in history.between(history.first, 1 << 30)]
 
 
-def test_id_is_time_in_microseconds() -> None:
-    """The time itself is kept in milliseconds."""
-    history = History(10)
-    assert history.append("Hello", NOW) == Notification(1763884800000000, 1763884800000, "Hello")
+def recents(history: History, count: int = 5) -> list[str]:
+    """Return the recent messages, none of them expired."""
+    return [each.notification.message for each in history.recent(count, -1)]
 
 
-def test_ids_increase() -> None:
-    """Within a microsecond, when the clock steps back, and above ids of other processes."""
-    history = History(10)
-    ids = [
-        history.append("a", NOW).id,
-        history.append("b", NOW).id,
-        history.append("c", NOW - 3600).id,
-        history.append("d", NOW, after=1763884800000900).id,
-        history.append("e", NOW + 1).id,
-    ]
-    assert [each - 1763884800000000 for each in ids] == [0, 1, 2, 901, 1000000]
+def stored(*ids: int) -> list[Recent]:
+    """Return notifications that another process has stored; their messages are their ids."""
+    return [Recent(id, Notification(id, 0, str(id))) for id in ids]
 
 
-def test_last_id_outlives_expired_notifications() -> None:
-    history = History(10)
-    last = history.append("a", NOW).id
-    history.expire(NOW + 1)
-    assert messages(history) == []
-    assert history.append("b", NOW - 10).id == last + 1
-
-
-def test_seed_is_sorted() -> None:
-    """New ids continue after the newest of a seed."""
-    history = History(10)
-    history.seed([Notification(20, 1, "b"), Notification(10, 1, "a")])
-    assert messages(history) == ["a", "b"]
-    assert history.head == 2
-    assert history.append("c", 0.0).id == 21
-
-
-def test_seed_never_lowers_ids() -> None:
-    history = History(10)
-    last = history.append("a", NOW).id
-    history.expire(NOW + 1)
-    history.seed([Notification(5, 1, "old")])
-    assert history.append("b", 0.0).id == last + 1
-
-
-def test_seed_requires_empty_history() -> None:
-    history = History(10)
-    history.append("a", NOW)
-    with pytest.raises(ValueError, match="empty"):
-        history.seed([Notification(5, 1, "old")])
-
-
-def test_seed_is_bounded() -> None:
-    history = History(2)
-    history.seed(Notification(number, 1, f"m{number}") for number in range(5))
-    assert messages(history) == ["m3", "m4"]
-    assert (history.first, history.head) == (3, 5)
+# ------------------------------------------------------------------------------- bounds, positions
 
 
 def test_byte_limit_keeps_newest() -> None:
     """Bytes are counted as UTF-8, and the newest notification stays however long it is."""
-    history = History(10, max_bytes=8)
-    history.append("éé", NOW)
-    history.append("éé", NOW)
+    history, ids = History(10, max_bytes=8), IdSource()
+    append(history, "éé", ids)
+    append(history, "éé", ids)
     assert messages(history) == ["éé", "éé"]
-    history.append("x", NOW)
+    append(history, "x", ids)
     assert messages(history) == ["éé", "x"]
-    history.append("x" * 100, NOW)
+    append(history, "x" * 100, ids)
     assert messages(history) == ["x" * 100]
 
 
 def test_evicted_position_is_an_error() -> None:
-    history = History(1)
-    history.append("a", NOW)
-    history.append("b", NOW)
+    history, ids = History(1), IdSource()
+    append(history, "a", ids)
+    append(history, "b", ids)
     with pytest.raises(LookupError, match="position 0"):
         history.between(0, 100)
 
 
 def test_batch_is_bounded() -> None:
     """It has one notification at least, also if that is longer than the limit."""
-    history = History(10)
+    history, ids = History(10), IdSource()
     for message in ("aaaa", "bb", "cc", "d"):
-        history.append(message, NOW)
+        append(history, message, ids)
     assert [each.message for each in history.between(0, 3)] == ["aaaa"]
     assert [each.message for each in history.between(1, 4)] == ["bb", "cc"]
     assert [each.message for each in history.between(1, 5)] == ["bb", "cc", "d"]
     assert history.between(4, 5) == []
+
+
+def test_dropped_entries_are_freed() -> None:
+    """Their places in the lists may stay for a while, their messages may not."""
+    history, ids = History(2), IdSource()
+    for number in range(COMPACT_AFTER * 3):
+        append(history, f"{number}", ids)
+        assert sum(each.message != "" for each in history._entries) <= 2
+    assert len(history._entries) <= COMPACT_AFTER * 2 + 2
+
+
+def test_backlog_is_half_of_the_history() -> None:
+    """Half of the count, or half of the bytes, whichever comes first."""
+    history, ids = History(10, max_bytes=100), IdSource()
+    for _ in range(4):
+        append(history, "x", ids)
+    assert not history.backlogged(0, 0)
+    append(history, "x", ids)
+    assert history.backlogged(0, 0)
+    assert not history.backlogged(history.head, history.total_bytes)
+    position, total = history.head, history.total_bytes
+    append(history, "x" * 49, ids)
+    assert not history.backlogged(position, total)
+    append(history, "x", ids)
+    assert history.backlogged(position, total)
+
+
+def test_budget_counts_all_histories() -> None:
+    budget, ids = Budget(1000), IdSource()
+    one, two = History(2, budget=budget), History(9, budget=budget)
+    for _ in range(3):
+        append(one, "xx", ids)
+    two.learn(stored(5, 6, 7), 5, 0)
+    append(two, "yyy", ids)
+    two.learn(stored(3), 5, 0)
+    assert budget.used == 2 * 2 + 3 + 3 + 1 + ENTRY_OVERHEAD * 7
+    two.expire(1)
+    assert budget.used == 2 * 2 + 3 + ENTRY_OVERHEAD * 3
+    one.discard()
+    assert budget.used == 3 + ENTRY_OVERHEAD
+
+
+def test_snapshot_ends_at_its_position() -> None:
+    notifications = [each.notification for each in stored(1, 2, 3)]
+    snapshot = Snapshot(notifications, 7)
+    assert snapshot.first == 4
+    assert snapshot.between(4, 2) == notifications[:2]
+    assert snapshot.between(6, 0) == notifications[2:]
+    assert snapshot.between(7, 100) == []
+
+
+# ---------------------------------------------------------------------- what other processes stored
+
+
+def test_learned_notifications_can_be_resumed_from() -> None:
+    """The ones that an earlier process has left are the oldest entries, whenever they are read."""
+    history, ids = History(10, complete_since=30), IdSource()
+    own = append(history, "own", ids)
+    history.learn(stored(20, 30, 10), 5, 5)
+    assert messages(history) == ["10", "20", "30", "own"]
+    assert history.after(10) == (history.first + 1, True)
+    assert history.after(5) == (history.first, True)
+    assert history.after(4) == (history.first, False)
+    assert history.last_id == own.id
+
+
+def test_learning_keeps_an_unknown_past_unknown() -> None:
+    """After a crash, the stored ones are shown, but anything may be missing between them."""
+    history = History(10, complete_since=100)
+    history.learn(stored(10, 20), 5, 5)
+    assert recents(history) == ["10", "20"]
+    assert not history.after(10)[1]
+    assert not history.after(20)[1]
+    assert history.after(100)[1]
+
+
+def test_learning_something_newer_makes_the_past_incomplete() -> None:
+    """Another server has stored more than was known when the earlier process stopped."""
+    history = History(10, complete_since=20)
+    history.learn(stored(10, 20, 30), 5, 5)
+    assert [history.after(id)[1] for id in (10, 20, 30)] == [False, False, True]
+
+
+def test_foreign_notification_is_recent_and_a_gap() -> None:
+    history, ids = History(10), IdSource()
+    first = append(history, "first", ids)
+    foreign = Recent(first.id + 1, Notification(first.id + 1, first.time, "foreign"))
+    ids.advance(foreign.rank)
+    last = append(history, "last", ids)
+    history.learn([foreign], 5, 0)
+    assert recents(history) == ["first", "foreign", "last"]
+    assert messages(history) == ["first", "last"]
+    assert not history.after(first.id)[1]
+    assert history.after(foreign.rank)[1]
+    assert history.after(last.id)[1]
+    assert history.complete_before(history.recent(5, 0)) == foreign.rank
+
+
+def test_known_notifications_are_not_foreign() -> None:
+    history, ids = History(10), IdSource()
+    own = [append(history, str(number), ids) for number in range(3)]
+    history.learn([Recent(each.id, each) for each in own], 5, own[-1].id)
+    assert recents(history) == ["0", "1", "2"]
+    assert history.complete_since == 0
+
+
+def test_one_id_on_two_servers_is_two_notifications() -> None:
+    """Two servers may publish within one microsecond; all show them in the same order."""
+    for own, foreign in (("a", "b"), ("b", "a")):
+        history, ids = History(10), IdSource()
+        published = append(history, own, ids)
+        other = Notification(published.id, published.time, foreign)
+        history.learn([Recent(other.id, other)], 5, 0)
+        assert recents(history) == ["a", "b"]
+
+
+def test_outranking_makes_own_the_newest() -> None:
+    """Another server's clock is ahead: by their ids, its notifications would be newer."""
+    history, ids = History(10), IdSource()
+    old = append(history, "old", ids)
+    new = [append(history, message, ids) for message in ("new", "newer")]
+    ahead = Notification(new[1].id + 5_000_000, new[1].time, "ahead")
+    history.learn([Recent(ahead.id, ahead)], 5, 0)
+    assert recents(history) == ["old", "new", "newer", "ahead"]
+    history.outrank(ahead.id, old.id)
+    assert recents(history) == ["old", "ahead", "new", "newer"]
+    assert [each.rank for each in history.recent(2, 0)] == [ahead.id + 1, ahead.id + 2]
+
+
+def test_foreign_notifications_are_bounded_and_expire() -> None:
+    history, ids = History(10), IdSource()
+    append(history, "own", ids)
+    history.expire(NOW * 1000 + 1)
+    assert history.empty
+    history.learn(stored(*range(1, 9)), 5, 0)
+    assert recents(history) == ["4", "5", "6", "7", "8"]
+    assert not history.empty
+    history.expire(1)
+    assert history.empty
+    assert recents(history) == []
+
+
+def test_evicted_notifications_do_not_come_back_as_entries() -> None:
+    history, ids = History(2), IdSource()
+    own = [append(history, str(number), ids) for number in range(3)]
+    history.learn([Recent(each.id, each) for each in own], 5, 0)
+    assert messages(history) == ["1", "2"]
+    assert recents(history) == ["0", "1", "2"]
+    assert history.complete_since == own[0].id
+
+
+# -------------------------------------------------------------------------------- against a model
 
 
 @dataclass
@@ -124,23 +231,13 @@ class HistoryAgainstModel(RuleBasedStateMachine):
     @initialize(
         limit=st.integers(1, 6),
         max_bytes=st.integers(1, 30),
-        seed=st.lists(st.tuples(st.integers(1, 50), st.text(max_size=5)), max_size=8),
         complete_since=st.integers(0, 60),
     )
-    def start(
-        self, limit: int, max_bytes: int, seed: list[tuple[int, str]], complete_since: int
-    ) -> None:
-        """Start with any `complete_since`: it is above the seed after an unclean stop."""
+    def start(self, limit: int, max_bytes: int, complete_since: int) -> None:
         self.limit, self.max_bytes, self.complete_since = limit, max_bytes, complete_since
-        self.history, self.model, self.now = (
-            History(limit, max_bytes, complete_since=complete_since),
-            Model(),
-            0.0,
-        )
-        unique = {id: Notification(id, 0, message) for id, message in seed}
-        self.history.seed(unique.values())
-        self.model.everything = [unique[id] for id in sorted(unique)]
-        self.evict()
+        self.history = History(limit, max_bytes, complete_since=complete_since)
+        self.ids, self.model, self.now = IdSource(), Model(), 0.0
+        self.ids.advance(complete_since)
 
     def evict(self) -> None:
         def size() -> int:
@@ -154,18 +251,21 @@ class HistoryAgainstModel(RuleBasedStateMachine):
     @rule(message=st.text(max_size=12), step=st.sampled_from([0, 0, 0.001, 1, -1, 60, -60]))
     def append(self, message: str, step: float) -> None:
         self.now = max(0.0, self.now + step)
-        last = max([self.complete_since, *(each.id for each in self.model.everything[-1:])])
-        added = self.history.append(message, self.now)
-        assert added.id == max(int(self.now * 1_000_000), last + 1)
-        assert (added.time, added.message) == (int(self.now * 1000), message)
-        self.model.everything.append(added)
+        self.model.everything.append(append(self.history, message, self.ids, self.now))
         self.evict()
 
     @rule(age=st.sampled_from([0, 1, 30, 100]))
     def expire(self, age: float) -> None:
-        oldest = self.now - age
+        oldest = (self.now - age) * 1000
         self.history.expire(oldest)
-        while self.model.retained and self.model.retained[0].time < oldest * 1000:
+        while self.model.retained and self.model.retained[0].time < oldest:
+            self.model.dropped += 1
+
+    @rule()
+    def evict_oldest(self) -> None:
+        if self.model.retained:
+            assert self.history.oldest_id == self.model.retained[0].id
+            self.history.evict_oldest()
             self.model.dropped += 1
 
     @rule(back=st.integers(0, 8), max_bytes=st.integers(1, 40))
@@ -181,6 +281,13 @@ class HistoryAgainstModel(RuleBasedStateMachine):
         for each in following:
             assert sum(sizes) + len(each.message.encode()) > max_bytes
             assert found
+
+    @rule(count=st.integers(1, 8), age=st.sampled_from([0, 1, 30, 1000]))
+    def recent(self, count: int, age: float) -> None:
+        oldest = (self.now - age) * 1000
+        wanted = [each for each in self.model.retained[-count:] if each.time > oldest]
+        found = self.history.recent(count, oldest)
+        assert [each.notification for each in found] == wanted
 
     @rule(at=st.integers(0, 30), off=st.sampled_from([0, 0, 0, -1, 1, 10**15]))
     def since(self, at: int, off: int) -> None:
@@ -201,15 +308,10 @@ class HistoryAgainstModel(RuleBasedStateMachine):
         if hasattr(self, "history"):
             assert self.history.first == self.model.dropped
             assert self.history.head == len(self.model.everything)
+            assert len(self.history) == len(self.model.retained)
             assert self.history.between(self.history.first, 1 << 30) == self.model.retained
+            last = [self.complete_since, *(each.id for each in self.model.everything)][-1]
+            assert self.history.last_id == last
 
 
 TestHistoryAgainstModel = HistoryAgainstModel.TestCase
-
-
-@given(st.lists(st.floats(0, 2_000_000_000), min_size=1, max_size=50))
-def test_ids_increase_for_any_clock(times: list[float]) -> None:
-    history = History(3)
-    ids = [history.append("x", now).id for now in times]
-    assert ids == sorted(set(ids))
-    assert ids[-1] < 2**53

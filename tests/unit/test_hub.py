@@ -7,7 +7,10 @@ import pytest
 
 import aionotify.hub
 from aionotify.errors import Unavailable
+from aionotify.history import ENTRY_OVERHEAD
 from aionotify.hub import Hub
+from aionotify.ids import IdSource
+from aionotify.notification import Notification
 from aionotify.topic import Topic
 from tests.support.builders import Clock, join
 from tests.support.frames import masked
@@ -30,7 +33,7 @@ def loop(loop: HandLoop, monkeypatch: pytest.MonkeyPatch) -> HandLoop:
 
 def topic(hub: Hub, name: str) -> Topic:
     """Return the topic `name`, created empty if it does not exist."""
-    return hub.get_topic(name) or hub.create_topic(name, 0, ())
+    return hub.get_topic(name) or hub.create_topic(name)
 
 
 def is_open(hub: Hub) -> bool:
@@ -45,6 +48,14 @@ def is_open(hub: Hub) -> bool:
 def answer_ping(client: FakeTransport) -> None:
     """Send a pong from `client`."""
     client.protocol.data_received(PONG)
+
+
+def publish(hub: Hub, name: str, message: str, ids: IdSource | None = None) -> Notification:
+    """Publish `message`, with the next of `ids`, at the time of the hub's clock."""
+    now = hub.oldest() / 1000 + TTL  # what the hub takes for now
+    notification = Notification((ids or IdSource()).next(now), int(now * 1000), message, name)
+    hub.publish(topic(hub, name), notification, len(message.encode()))
+    return notification
 
 
 def new_hub(max_connections: int = 10_000) -> Hub:
@@ -64,22 +75,17 @@ def test_topic_is_created_once() -> None:
 def test_publish_reaches_its_topic_only(loop: HandLoop) -> None:
     hub = new_hub()
     here, there = join(topic(hub, "main")), join(topic(hub, "other"))
-    hub.publish(topic(hub, "main"), "Hello", 0)
+    publish(hub, "main", "Hello")
     loop.settle()
     assert here.take() == b"\x81\x14[Notification] Hello"
     assert there.take() == b""
 
 
-def test_id_exceeds_stored_ids(loop: HandLoop) -> None:
-    hub = new_hub()
-    assert hub.publish(topic(hub, "main"), "Hello", 1 << 52).id == (1 << 52) + 1
-
-
 def test_expired_history_is_dropped(loop: HandLoop) -> None:
     hub = new_hub()
-    hub.publish(topic(hub, "main"), "old", 0)
+    publish(hub, "main", "old")
     loop.advance(TTL + 1)
-    hub.publish(topic(hub, "main"), "new", 0)
+    publish(hub, "main", "new")
     log = topic(hub, "main").history
     assert (log.first, log.head) == (1, 2)
 
@@ -93,6 +99,47 @@ def test_connection_limit_spans_topics(loop: HandLoop) -> None:
     first.lose()
     loop.settle()
     assert (hub.connected, is_open(hub)) == (1, True)
+
+
+def test_forgotten_topic_keeps_its_position(loop: HandLoop) -> None:
+    """A topic that is created again is complete since the last id that it had."""
+    hub = new_hub()
+    last = publish(hub, "quiet", "Hello").id
+    loop.advance(TTL + 1)
+    hub.discard_if_empty(topic(hub, "quiet"))
+    assert hub.topics == 0
+    history = topic(hub, "quiet").history
+    assert history.after(last) == (0, True)
+    assert history.after(last - 1) == (0, False)
+
+
+def test_discarded_topic_is_announced(loop: HandLoop) -> None:
+    hub, discarded = new_hub(), list[str]()
+    hub.on_discard = discarded.append
+    client = join(topic(hub, "main"))
+    assert discarded == []
+    client.lose()
+    loop.settle()
+    assert discarded == ["main"]
+
+
+def test_budget_evicts_oldest_of_all_topics(loop: HandLoop) -> None:
+    """The bound over all topics holds, whatever topic is published to, and the oldest go first."""
+    each = 1000 + ENTRY_OVERHEAD
+    hub, ids = Hub(1000, TTL, 10, history_bytes=10 * each), IdSource()
+    for number in range(40):
+        publish(hub, f"topic{number % 7}", f"{number:01000}", ids)
+        assert hub._budget.used <= 10 * each
+    kept = [
+        int(notification.message)
+        for topic in hub._topics.values()
+        for notification in topic.history.between(topic.history.first, 1 << 30)
+    ]
+    assert sorted(kept) == list(range(30, 40))
+    loop.advance(TTL + 1)
+    for topic in list(hub._topics.values()):
+        hub.get_topic(topic.name)
+    assert hub._budget.used == 0
 
 
 # ------------------------------------------------------------------------------------- heartbeat

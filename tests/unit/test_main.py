@@ -143,9 +143,9 @@ async def test_start_and_stop_are_logged() -> None:
     environment = nowhere()
     async with running_server(environment) as server:
         assert lines(server) == [
-            f"WARNING aionotify.cache: no memcached answers ({environment['MEMCACHED_HOST']}: "
-            "connection refused): recents are kept in memory, and memcached is probed again in "
-            "the background",
+            f"WARNING aionotify.cache: memcached is unavailable ({environment['MEMCACHED_HOST']}: "
+            "connection refused): keeping recent notifications in memory, retrying in the "
+            "background",
             f"INFO    aionotify.server: listening on http://127.0.0.1:{server.port} and "
             f"ws://127.0.0.1:{server.port}/ws",
         ]

@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
@@ -13,12 +13,15 @@ from hypothesis import strategies as st
 import aionotify.cache
 import aionotify.fanout
 import aionotify.hub
+from aionotify.broker.local import LocalBroker
 from aionotify.cache import Cache
 from aionotify.errors import EmptyMessage, MessageTooBig, Unavailable
+from aionotify.history import Recent
 from aionotify.hub import Hub
+from aionotify.ids import IdSource
 from aionotify.net import Address
 from aionotify.notification import Notification
-from aionotify.notifier import Notifier
+from aionotify.notifier import Notifier, Page
 from tests.support.builders import Clock, new_subscriber
 from tests.support.loop import hand_turned
 from tests.support.memcached import MemcachedProcess
@@ -37,15 +40,17 @@ class Parts:
 
     def __init__(
         self,
-        cache: Cache | None = None,
+        addresses: Sequence[Address] = (),
         *,
         max_connections: int = 10,
         history_limit: int = 1000,
     ) -> None:
         """Build a notifier for messages of 20 bytes, by default without memcached."""
-        self.cache = cache or Cache([], 5, TTL)
+        self.ids = ids = IdSource()
+        self.cache = Cache(addresses, 5, TTL, ids)
         self.hub = Hub(history_limit, TTL, max_connections)
-        self.notifier = Notifier(self.hub, self.cache, 20)
+        self.broker = LocalBroker(self.hub, self.cache, ids)
+        self.notifier = Notifier(self.hub, self.broker, 20, 5)
 
     async def join(self, head: bytes = b"", topic: str = "main") -> FakeTransport:
         """Subscribe a plain-text client, and return its connection."""
@@ -65,11 +70,15 @@ def parts() -> Parts:
 @asynccontextmanager
 async def started(memcached: MemcachedProcess) -> AsyncIterator[Parts]:
     """Run a notifier with `memcached`."""
-    parts = Parts(Cache([Address("127.0.0.1", memcached.port)], 5, TTL))
-    await parts.cache.start()
-    await parts.notifier.start()
+    parts = Parts([Address("127.0.0.1", memcached.port)])
+    await parts.broker.start()
     yield parts
-    await parts.cache.stop()
+    await parts.broker.stop()
+
+
+def messages(page: Page) -> list[str]:
+    """Return the messages of an answer to a poll."""
+    return [each.message for each in page.notifications]
 
 
 def frame(text: str) -> bytes:
@@ -84,7 +93,7 @@ def frame(text: str) -> bytes:
 async def test_published_is_recent_at_once(parts: Parts) -> None:
     before = time.time()
     notification = await parts.notifier.publish("Hello")
-    assert await parts.notifier.recent() == [notification]
+    assert (await parts.notifier.recent()).notifications == [notification]
     assert notification.message == "Hello"
     assert before - 1 < notification.time / 1000 < time.time() + 1
     assert abs(notification.id / 1000 - notification.time) < 1000
@@ -99,7 +108,7 @@ async def test_ids_increase_within_a_microsecond(parts: Parts) -> None:
 async def test_empty_message_is_rejected(parts: Parts, text: str) -> None:
     with pytest.raises(EmptyMessage, match=r"^Empty notifications are not sent\.$"):
         await parts.notifier.publish(text)
-    assert await parts.notifier.recent() == []
+    assert (await parts.notifier.recent()).notifications == []
 
 
 async def test_message_above_limit_is_rejected(parts: Parts) -> None:
@@ -109,7 +118,7 @@ async def test_message_above_limit_is_rejected(parts: Parts) -> None:
     problem = r"^The message has 21 bytes; the limit is 20\.$"
     with pytest.raises(MessageTooBig, match=problem):
         await parts.notifier.publish("é" * 10 + "x")
-    assert len(await parts.notifier.recent()) == 2
+    assert len((await parts.notifier.recent()).notifications) == 2
 
 
 @given(
@@ -185,14 +194,15 @@ async def test_restart_continues_from_memcached(memcached: MemcachedProcess) -> 
     async with started(memcached) as parts:
         published = [await parts.notifier.publish(f"{number}") for number in range(7)]
     async with started(memcached) as parts:
-        assert await parts.notifier.recent() == published[-5:]
+        assert (await parts.notifier.recent()).notifications == published[-5:]
         assert (await parts.notifier.publish("next")).id > published[-1].id
 
 
 async def test_ids_exceed_those_of_a_fast_clock(parts: Parts) -> None:
     """Ids continue above those of a server whose clock was an hour ahead."""
     ahead = Notification(int((time.time() + 3600) * 1_000_000), int(time.time() * 1000), "ahead")
-    parts.cache.add("main", ahead)
+    parts.broker.open("main").history.learn([Recent(ahead.id, ahead)], 5, 0)
+    parts.ids.advance(ahead.id)
     assert ahead.id < (await parts.notifier.publish("next")).id <= ahead.id + 2
 
 
@@ -200,17 +210,16 @@ async def test_recent_includes_other_servers(memcached: MemcachedProcess) -> Non
     async with started(memcached) as one, started(memcached) as two:
         await one.notifier.publish("of one")
         await eventually(lambda: memcached.messages() == ["of one"])
-        assert [each.message for each in await two.notifier.recent()] == ["of one"]
+        assert messages(await two.notifier.recent()) == ["of one"]
         assert (await two.join()).sent == frame("[Recent] of one")
 
 
 async def test_unreachable_memcached_falls_back_to_memory() -> None:
-    parts = Parts(Cache([Address("127.0.0.1", free_port())], 5, TTL))
-    await parts.cache.start()
-    await parts.notifier.start()
+    parts = Parts([Address("127.0.0.1", free_port())])
+    await parts.broker.start()
     await parts.notifier.publish("Hello")
-    assert [each.message for each in await parts.notifier.recent()] == ["Hello"]
-    await parts.cache.stop()
+    assert messages(await parts.notifier.recent()) == ["Hello"]
+    await parts.broker.stop()
 
 
 # --------------------------------------------------------------------------------- unused topics
@@ -218,9 +227,16 @@ async def test_unreachable_memcached_falls_back_to_memory() -> None:
 
 def holdings(parts: Parts) -> list[int]:
     """Return how many objects each part keeps for topics."""
-    cache, hub = parts.cache, parts.hub
-    kept = (hub._topics, cache._known, cache._dirty, cache._opened, cache._waiting, cache._reads)
-    return [*(len(each) for each in kept), hub.connected, hub.websockets, len(hub._fanout._active)]
+    replicator, hub = parts.cache._replicator, parts.hub
+    kept = (
+        hub._topics,
+        hub._fanout._active,
+        hub._fanout._replaying,
+        replicator._replicas,
+        replicator._dirty,
+        replicator._reads,
+    )
+    return [*(len(each) for each in kept), hub.connected, hub.websockets, hub._budget.used]
 
 
 async def test_topics_without_history_are_forgotten(parts: Parts) -> None:
@@ -242,8 +258,8 @@ async def test_topics_with_expired_history_are_forgotten(monkeypatch: pytest.Mon
     monkeypatch.setattr(aionotify.hub, "EXPIRE_INTERVAL", 0.01)
     monkeypatch.setattr(aionotify.cache, "RETRY_FIRST", 0.01)
     monkeypatch.setattr(aionotify.cache, "RETRY_LAST", 0.01)
-    parts = Parts(Cache([Address("127.0.0.1", free_port())], 5, TTL))
-    await parts.cache.start()
+    parts = Parts([Address("127.0.0.1", free_port())])
+    await parts.broker.start()
     expiring = asyncio.create_task(parts.hub.expire_loop())
     for number in range(1000):
         await parts.notifier.publish("Hello", f"topic-{number}")
@@ -251,7 +267,7 @@ async def test_topics_with_expired_history_are_forgotten(monkeypatch: pytest.Mon
     clock.now += TTL + 1
     await eventually(lambda: holdings(parts) == [0] * 9, 8)
     expiring.cancel()
-    await parts.cache.stop()
+    await parts.broker.stop()
 
 
 async def test_topic_with_subscriber_stays(parts: Parts) -> None:

@@ -3,9 +3,10 @@
 import pytest
 
 from aionotify.eventstream import EventStream
-from aionotify.subscriber import Subscriber
+from aionotify.ids import IdSource
+from aionotify.subscriber import State, Subscriber
 from aionotify.topic import Topic
-from tests.support.builders import NOW, STALL_TIMEOUT, new_topic
+from tests.support.builders import NOW, STALL_TIMEOUT, append, new_topic
 
 
 class Calls:
@@ -26,7 +27,7 @@ def calls() -> Calls:
 def topic(calls: Calls) -> Topic:
     """A topic with one notification."""
     topic = new_topic(10, wake=calls.wake.append, on_empty=calls.empty.append)
-    topic.history.append("before", NOW)
+    append(topic.history, "before", IdSource())
     return topic
 
 
@@ -52,10 +53,11 @@ def test_writable_subscriber_is_visited_if_behind(topic: Topic, calls: Calls) ->
     """A subscriber that lagged is queued for the fan-out only if something is new for it."""
     subscriber = subscribed(topic)
     topic.on_writable(subscriber)
-    assert (list(topic.pending), calls.wake) == ([], [])
-    topic.history.append("new", NOW)
+    assert (list(topic.replaying), calls.wake) == ([], [])
+    append(topic.history, "new", IdSource(), NOW + 1)
     topic.on_writable(subscriber)
-    assert (list(topic.pending), calls.wake) == ([subscriber], [topic])
+    assert (list(topic.replaying), calls.wake) == ([subscriber], [topic])
+    assert subscriber.state is State.REPLAYING
 
 
 def test_unsubscribe_is_idempotent(topic: Topic, calls: Calls) -> None:

@@ -294,5 +294,5 @@ def test_bug_disconnects_client(loop: HandLoop) -> None:
 def test_gap_closes_text_client(loop: HandLoop) -> None:
     """The text format cannot report a gap: the client is closed with 1013."""
     client = Client()
-    client.subscriber.skip_to(5)
+    client.subscriber.skip_to(5, 1)
     assert close_code(client.transport.take()) == 1013
