@@ -4,6 +4,7 @@ It stands in for a connection (`aionotify.cache.memcached.Memcached`) and obeys 
 by hand. What real memcacheds do wrong is tested elsewhere.
 """
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -117,6 +118,7 @@ class Process:
         """End without writing anything."""
         for task in self.cache._tasks:
             task.cancel()
+        await asyncio.wait(self.cache._tasks)
 
 
 @contextmanager
@@ -130,6 +132,8 @@ def stored() -> Iterator[Store]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(aionotify.cache, "probe", probe)
+        # Checks are made by hand: real seconds must not decide what a test sees.
+        patch.setattr(aionotify.cache, "CHECK_INTERVAL", 1e6)
         for module in (
             aionotify.broker.local,
             aionotify.cache,
