@@ -264,7 +264,11 @@ class Replicator:
         history.learn(fresh, self._limit, max([stored.complete_since, *expired]))
         if fresh:
             newest = max(each.rank for each in fresh)
-            self._ids.advance(newest)
+            self._ids.advance(newest + 1)
+            if newest > now * 1_000_000:
+                # Another server's clock is ahead of ours, or ours was set back since a crash: then
+                # its last notifications may be lost, although their ids are yet to come.
+                history.lose_before(newest + 1)
             if 0 < job.first_unsaved <= newest and newest > now * 1_000_000:
                 # The other server's clock is ahead of ours. By their ids, our notifications would
                 # be the older ones, and an acknowledged one could be missing from the recent ones.
