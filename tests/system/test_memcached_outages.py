@@ -21,6 +21,7 @@ STARTS = 2
 """How many servers start at the same time: one per processor, so that none is late."""
 
 
+@pytest.mark.usefixtures("memcached")  # says that this test needs memcached installed
 @pytest.mark.timeout(60)
 async def test_outages_go_unnoticed() -> None:
     """Run all outages at the same time, each with a server of its own: they mostly wait."""

@@ -108,9 +108,11 @@ async def test_web_server_is_skipped(second: MemcachedProcess, tmp_path: Path) -
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         writer.close()
 
-    async with await asyncio.start_server(web_server, FIRST, PORT):
-        async with started_in_time(default_hosts(tmp_path)) as server:
-            await check_use(server, second)
+    async with (
+        await asyncio.start_server(web_server, FIRST, PORT),
+        started_in_time(default_hosts(tmp_path)) as server,
+    ):
+        await check_use(server, second)
 
 
 async def test_unknown_localhost_is_skipped(second: MemcachedProcess, tmp_path: Path) -> None:
