@@ -48,10 +48,10 @@ def create_app(settings: Settings | None = None) -> web.Application:
     app.middlewares.extend(
         [
             Journal(access).note,
-            access.share,
+            access.cors,
             errors_as_json,
             app[METRICS].count_refusals,
-            access.guard,
+            access.authorize,
         ]
     )
     app.cleanup_ctx.append(_cache)
@@ -65,10 +65,10 @@ def _add_routes(app: web.Application) -> None:
     """Whoever may send or listen is asked for on every route that is not open to all."""
     access = app[ACCESS]
     status = Status(app[HUB], app[CACHE])
-    access.open_to_all(app.router.add_get("/", status.greeting))
-    access.open_to_all(app.router.add_get("/health", status.health))
+    access.allow_anonymous(app.router.add_get("/", status.greeting))
+    access.allow_anonymous(app.router.add_get("/health", status.health))
     for path, handler in Page().handlers.items():
-        access.open_to_all(app.router.add_get(path, handler))
+        access.allow_anonymous(app.router.add_get(path, handler))
     app.router.add_get("/metrics", MetricsPage(app[METRICS].registry).text)
     app.router.add_get("/messages", Messages(app[NOTIFIER]).recent)
     notifications = Notifications(app[NOTIFIER], app[SETTINGS].max_message_bytes)

@@ -73,6 +73,6 @@ class Journal:
                 request.rel_url.raw_path,
                 status or "no answer",
                 (time.monotonic() - started) * 1000,
-                self._access.forwarded(request) or request.remote or "unknown",
+                self._access.client_address(request) or request.remote or "unknown",
             )
         return response

@@ -4,6 +4,12 @@ import ipaddress
 import re
 from typing import NamedTuple
 
+ANY_ORIGIN = "*"
+"""Among the allowed origins: every origin is allowed."""
+
+_ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([0-9]{1,5}))?")
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
 
 class Address(NamedTuple):
     """A host name or IP address with a TCP port."""
@@ -16,7 +22,7 @@ class Address(NamedTuple):
 
 
 class Origin(NamedTuple):
-    """The origin of a web page (RFC 6454 §4)."""
+    """The origin of a web page (RFC 6454 §4), in lower case."""
 
     scheme: str
     host: str
@@ -24,21 +30,23 @@ class Origin(NamedTuple):
     """0 if the scheme has no known default port."""
 
 
-_ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([0-9]{1,5}))?")
-_DEFAULT_PORTS = {"http": 80, "https": 443}
-
-
 def parse_origin(text: str) -> Origin:
-    """Return the origin in an `Origin` header, or ValueError if it is none."""
+    """Return the origin in an `Origin` header. Raise ValueError if the text is not an origin.
+
+    An origin has no path, not even `/`, and no user name. `null` is not one: it identifies no page.
+    """
+    # Check for ASCII first: str.lower() turns the Kelvin sign into `k`, so into another host.
     found = _ORIGIN.fullmatch(text.lower()) if text.isascii() else None
     if found is None:
         raise ValueError
     scheme, host, port = found.groups()
+    # Browsers leave the default port out (RFC 6454 §6.1), but users may write it.
     return Origin(scheme, host, int(port) if port else _DEFAULT_PORTS.get(scheme, 0))
 
 
 def is_loopback(host: str) -> bool:
     """Return whether `host`, a name or an address, always means this machine (RFC 6761 §6.3)."""
+    # `localhost.` with the dot of an absolute name resolves to the same address.
     name = host.lower().removesuffix(".").strip("[]")
     if name == "localhost" or name.endswith(".localhost"):
         return True
@@ -46,5 +54,6 @@ def is_loopback(host: str) -> bool:
         address = ipaddress.ip_address(name)
     except ValueError:
         return False
+    # Before Python 3.13, `is_loopback` is False for ::ffff:127.0.0.1, which is 127.0.0.1.
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return (mapped or address).is_loopback

@@ -494,7 +494,7 @@ proxies | header          | value                                      | address
 def test_the_address_that_a_proxy_tells(line: str) -> None:
     proxies, name, value, address = (part.strip() for part in line.split("|"))
     request = make_mocked_request("GET", "/", headers={name: value})
-    told = Access(Settings(trusted_proxies=int(proxies))).forwarded(request)
+    told = Access(Settings(trusted_proxies=int(proxies))).client_address(request)
     assert told == (None if address == "-" else address)
 
 
