@@ -17,7 +17,7 @@ from aionotify.endpoints.ws import WebSocket
 from aionotify.http.responses import errors_as_json
 from aionotify.hub import Hub
 from aionotify.limits import connections_allowed
-from aionotify.logs import Journal
+from aionotify.logs import log_requests
 from aionotify.metrics import Metrics
 from aionotify.notifier import Notifier
 from aionotify.settings import Settings
@@ -47,10 +47,10 @@ def create_app(settings: Settings | None = None) -> web.Application:
     app[NOTIFIER] = Notifier(app[HUB], app[CACHE], settings.max_message_bytes)
     app.middlewares.extend(
         [
-            Journal(access).note,
+            log_requests(access),
             access.cors,
             errors_as_json,
-            app[METRICS].count_refusals,
+            app[METRICS].count_rejections,
             access.authorize,
         ]
     )
