@@ -51,8 +51,8 @@ def _for_parameter(element: str) -> str:
 
 def _parse_address(text: str) -> str | None:
     """Return the IP address in `text`, normalized and without its port, or None."""
-    # Anything but an address is dropped: the value ends up in the log, where a line break or a
-    # terminal escape in it would do harm.
+    # Anything else is dropped: proxies write `unknown` or a made-up name, and a client that reaches
+    # the server without the proxy could write any text into the log.
     found = _ADDRESS_WITH_PORT.fullmatch(text)
     host = (found[1] or found[2]) if found else text
     try:
