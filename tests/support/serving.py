@@ -4,14 +4,13 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from aionotify.server import serve
 from aionotify.settings import Settings
 from tests.support import alone, eventually, free_port
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def serving(settings: Settings | None = None) -> AsyncIterator[int]:
     """Run `serve`, and yield its port. At the end, SIGTERM must stop it with exit status 0.
 
