@@ -1,8 +1,9 @@
-"""aionotify: a server for real-time notifications.
+"""aionotify: a real-time notification server.
 
-`create_app` builds the aiohttp application, `Settings` holds every knob.
+`create_app` builds the aiohttp application, and `Settings` is its configuration.
 """
 
+# Defined before the imports below: `aionotify.endpoints` imports it from here.
 __version__ = "0.1.0"
 
 from aionotify.app import create_app

@@ -15,16 +15,25 @@ from aionotify.logs import configure_logging
 from aionotify.server import serve
 from aionotify.settings import Settings, options, read_settings
 
+HELP_WIDTH = 76
+HELP_INDENT = " " * 6
+
+# Not __name__, which is `__main__` under `python -m`.
 logger = logging.getLogger("aionotify")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the server until Ctrl-C or SIGTERM. Returns the exit status: 0, or 2 and one line."""
+    """Run the server until Ctrl-C or SIGTERM, and return the exit status.
+
+    The status is 0, or 2 if a setting is invalid or the server cannot listen.
+    This is the entry point of `aionotify`, `aionotify-server` and `python -m aionotify`.
+    """
     flags = _parser().parse_args(arguments)
     named = {name: value for name, value in vars(flags).items() if value and name != "env_file"}
     try:
         settings, hints = read_settings(named, flags.env_file)
     except SettingsError as error:
+        # Not a log line: the settings say how to log, and they are invalid.
         print(f"aionotify: {error}", file=sys.stderr)
         return 2
     configure_logging(settings.log_level, settings.log_format)
@@ -35,30 +44,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="aionotify",
-        description="A server for real-time notifications over WebSocket and HTTP.",
-        epilog=_explained(),
+        prog="aionotify",  # otherwise `__main__.py` under `python -m`
+        description="A real-time notification server: WebSocket, server-sent events and HTTP.",
+        epilog=_settings_help(),
+        # The default formatter would join the lines of the epilog into one paragraph.
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--host", help="the same as AIONOTIFY_HOST")
-    parser.add_argument("--port", help="the same as AIONOTIFY_PORT")
-    parser.add_argument("--env-file", type=Path, help="a file with settings, in place of .env")
-    parser.add_argument("--log-level", help="the same as AIONOTIFY_LOG_LEVEL")
+    # No `type=int` and no `choices`: read_settings checks flags and variables in the same way.
+    parser.add_argument("--host", help="same as AIONOTIFY_HOST")
+    parser.add_argument("--port", help="same as AIONOTIFY_PORT")
+    parser.add_argument("--env-file", type=Path, help="file with settings, instead of .env")
+    parser.add_argument("--log-level", help="same as AIONOTIFY_LOG_LEVEL")
     parser.add_argument("--version", action="version", version=f"aionotify {__version__}")
     return parser
 
 
-def _explained() -> str:
-    """Every option, by group, with its default in brackets."""
-    lines = ["Flags win, then these variables of the environment, then the same lines in .env."]
+def _settings_help() -> str:
+    """Return the help on all settings by group, each with its default in parentheses."""
+    lines = ["Settings are read from flags, then environment variables, then .env."]
     for group, members in itertools.groupby(options(), lambda each: each.group):
         lines += ["", f"{group}:"]
         for each in members:
             names = f"{each.variable}, {each.file_variable}" if each.secret else each.variable
-            default = each.unset if each.unset else f"default {each.default}"
-            lines.append(f"  {names} ({default})")
+            lines.append(f"  {names} ({each.unset or f'default {each.default}'})")
             lines += textwrap.wrap(
-                each.help.replace("`", ""), 76, initial_indent=" " * 6, subsequent_indent=" " * 6
+                each.help.replace("`", ""),
+                HELP_WIDTH,
+                initial_indent=HELP_INDENT,
+                subsequent_indent=HELP_INDENT,
             )
     return "\n".join(lines).replace("`", "")
 
@@ -67,12 +80,14 @@ def _run(settings: Settings) -> int:
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         try:
             return runner.run(serve(settings))
-        except KeyboardInterrupt:  # before a handler is set, or where none can be
+        except KeyboardInterrupt:
+            # Ctrl-C before the server has installed its own signal handlers: asyncio.Runner
+            # cancels the task, and raises this when the task has ended.
             return 0
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop's where it is installed: it is not to be had on Windows."""
+    """Return the factory of uvloop, or None if it is not installed (it lacks Windows support)."""
     try:
         import uvloop
     except ImportError:

@@ -1,48 +1,70 @@
-"""Fixtures and options that more than one file of tests uses."""
+"""Fixtures, options and marks that several test files share."""
 
+import sys
+import sysconfig
 from collections.abc import Iterator
 
 import pytest
 
-from tests.support import MemcachedProcess
+from tests.run import SYSTEM_FOLDERS, extend_path
+from tests.support import ROOT, MemcachedProcess
+
+CHAOS_EXTRA = 45
+"""Seconds that the chaos test may take beyond `--chaos-seconds`, to settle and to be judged."""
+
+HEAVY_FOLDERS = ("chaos",)
+HEAVY_FILES = ("test_browser", "test_crowds", "test_description", "test_ui")
+"""In tests/system, by the beginning of their names.
+
+They keep both processors busy, so a full run leaves them for the end, one test at a time.
+"""
 
 
 @pytest.fixture
 def memcached() -> Iterator[MemcachedProcess]:
-    """A real memcached, running and empty."""
+    """Start a real memcached, empty, for one test."""
     process = MemcachedProcess()
     process.start()
     yield process
     process.kill()
 
 
+def pytest_configure() -> None:
+    """Make `pytest` find the programs that tests start, without an activated environment."""
+    node = f"{sys.prefix}/node/node_modules/.bin"
+    extend_path(sysconfig.get_path("scripts"), node, *SYSTEM_FOLDERS)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """How long there is chaos, and how to repeat it."""
+    """Add the length and the seed of the chaos test."""
     parser.addoption("--chaos-seconds", type=float, default=15, help="length of the chaos test")
     parser.addoption("--chaos-seed", type=int, default=None, help="the seed that a run printed")
 
 
-HEAVY = ("browser", "chaos", "crowds", "description", "ui")
-"""Files of tests/system that keep both processors busy: a full run has them one by one, last."""
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The chaos test may take as long as it is told to, and 45 s more."""
+    """Mark heavy tests and those that need memcached, and give the chaos test its time."""
     for item in items:
-        if item.path.stem.removeprefix("test_") in HEAVY:
+        folder, *_ = item.path.relative_to(ROOT / "tests").parts
+        fixtures = getattr(item, "fixturenames", ())
+        if folder in HEAVY_FOLDERS or (
+            folder == "system" and item.path.stem.startswith(HEAVY_FILES)
+        ):
             item.add_marker(pytest.mark.heavy)
-        if "chaos_seconds" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.timeout(config.getoption("--chaos-seconds") + 45))
+        if "memcached" in fixtures:
+            item.add_marker(pytest.mark.memcached)
+        if "chaos_seconds" in fixtures:
+            limit = config.getoption("--chaos-seconds") + CHAOS_EXTRA
+            item.add_marker(pytest.mark.timeout(limit))
 
 
 @pytest.fixture
 def chaos_seconds(pytestconfig: pytest.Config) -> float:
-    """`--chaos-seconds`."""
+    """Return `--chaos-seconds`."""
     return float(pytestconfig.getoption("--chaos-seconds"))
 
 
 @pytest.fixture
 def chaos_seed(pytestconfig: pytest.Config) -> int | None:
-    """`--chaos-seed`, if it was given."""
+    """Return `--chaos-seed`, or None."""
     seed: int | None = pytestconfig.getoption("--chaos-seed")
     return seed

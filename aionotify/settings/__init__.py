@@ -1,9 +1,9 @@
-"""Every knob of the server. The only module that reads the environment."""
+"""The settings: one table, and the only code that reads the environment."""
 
 import difflib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -11,201 +11,82 @@ from dotenv import dotenv_values
 
 from aionotify.errors import SettingsError
 from aionotify.net import Address, Origin
-from aionotify.settings.option import (
-    ACCESS,
-    LIMITS,
-    LISTENING,
-    LOG,
-    RECENTS,
-    TIMES,
-    Option,
-    option,
-    option_of,
-)
-from aionotify.settings.parsers import (
-    addresses,
-    host_name,
-    integer,
-    one_of,
-    origins,
-    tokens,
-)
+from aionotify.settings.option import PREFIX, Group, Option, option, option_of
+from aionotify.settings.parsers import ADDRESSES, HOST, ORIGINS, PORT, TOKENS, choice, integer
 
 __all__ = ["Settings", "options", "read_settings"]
 
-
-_TOKENS = (
-    "a token of 16 or more letters, digits and signs of ASCII without space and comma, "
-    "or several separated by commas"
-)
+MAX_SHOWN = 100
+"""Characters of an invalid value in an error message, which has to stay one readable line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the server is told. The defaults serve a laptop.
+    """The server's configuration, with defaults for a laptop.
 
-    Sizes are in bytes, times in seconds. Values given here are taken as they are; it is
-    `read_settings` that checks what people write.
+    Sizes are in bytes, times in seconds.
+    Values passed here are not checked; `read_settings` checks text from outside.
     """
 
-    host: str = option(
-        "localhost",
-        "AIONOTIFY_HOST",
-        "a host name or an address",
-        host_name,
-        LISTENING,
-        "where to listen; `localhost` is 127.0.0.1 and ::1, `0.0.0.0` every IPv4 address",
-    )
-    port: int = option(
-        8000,
-        "AIONOTIFY_PORT",
-        "a port from 0 to 65535 (0 picks a free one)",
-        integer(0, 65535),
-        LISTENING,
-        "0 picks a free one, and the log says which",
-    )
-    memcached_hosts: tuple[Address, ...] = option(
-        (),
-        "MEMCACHED_HOST",
-        "host or host:port, several separated by commas",
-        addresses,
-        RECENTS,
-        "`host` or `host:port`, several separated by commas, probed in that order, "
-        "and nothing else is",
-        unset="`localhost`, then `memcached`",
-    )
-    memcached_port: int = option(
-        11211,
-        "MEMCACHED_PORT",
-        "a port from 1 to 65535",
-        integer(1, 65535),
-        RECENTS,
-        "the port of those hosts that name none",
-    )
-    recent_limit: int = option(
-        5,
-        "AIONOTIFY_RECENT_LIMIT",
-        "a whole number from 1 to 1000",
-        integer(1, 1000),
-        RECENTS,
-        "how many recents a client is shown",
-    )
-    recent_ttl: int = option(
-        3600,
-        "AIONOTIFY_RECENT_TTL",
-        "whole seconds from 1 to 2592000 (30 days, the longest that memcached keeps)",
-        integer(1, 2_592_000),
-        RECENTS,
-        "seconds for which each is kept",
-    )
-    history_limit: int = option(
-        1000,
-        "AIONOTIFY_HISTORY_LIMIT",
-        "a whole number from 1 to 1000000",
-        integer(1, 1_000_000),
-        LIMITS,
-        "notifications that a topic retains in memory, for those who resume or read "
-        "slowly; 16 MiB at most",
-    )
-    max_message_bytes: int = option(
-        65536,
-        "AIONOTIFY_MAX_MESSAGE_BYTES",
-        "bytes from 1 to 1048576 (1 MiB)",
-        integer(1, 1_048_576),
-        LIMITS,
-        "the longest message, in bytes of UTF-8",
-    )
-    max_connections: int = option(
-        0,
-        "AIONOTIFY_MAX_CONNECTIONS",
-        "a whole number from 1 to 1000000",
-        integer(1, 1_000_000),
-        LIMITS,
-        "clients at the same time; past that they get 503",
-        unset="what the limit on open files allows",
-    )
-    """0: as many as the file limit allows."""
-    heartbeat: int = option(
-        25,
-        "AIONOTIFY_HEARTBEAT",
-        "whole seconds from 0 to 3600, where 0 is off",
-        integer(0, 3600),
-        TIMES,
-        "seconds between two pings; a client silent for two of them is cut off; 0 is off",
-    )
-    stall_timeout: int = option(
-        30,
-        "AIONOTIFY_STALL_TIMEOUT",
-        "whole seconds from 1 to 3600",
-        integer(1, 3600),
-        TIMES,
-        "seconds after which a client that accepts no byte is cut off",
-    )
-    shutdown_grace: int = option(
-        5,
-        "AIONOTIFY_SHUTDOWN_GRACE",
-        "whole seconds from 0 to 300",
-        integer(0, 300),
-        TIMES,
-        "seconds in which clients are closed, one after another, when the server stops",
-    )
-    admin_tokens: tuple[str, ...] = option(
-        (),
-        "AIONOTIFY_ADMIN_TOKEN",
-        _TOKENS,
-        tokens,
-        ACCESS,
-        "who has it sends; unset: anybody does. 16 characters or more, several separated by commas",
-        unset="unset",
-        secret=True,
-    )
-    """Who has one may send. None: anybody may."""
-    user_tokens: tuple[str, ...] = option(
-        (),
-        "AIONOTIFY_USER_TOKEN",
-        _TOKENS,
-        tokens,
-        ACCESS,
-        "who has it, or an admin's, listens and reads; unset: anybody does",
-        unset="unset",
-        secret=True,
-    )
-    """Who has one, or an admin's, may listen and read. None: anybody may."""
-    allowed_origins: tuple[Origin | str, ...] = option(
-        (),
-        "AIONOTIFY_ALLOWED_ORIGINS",
-        "origins like https://example.com, several separated by commas, or * for any",
-        origins,
-        ACCESS,
-        "web pages of other origins that are let in: `https://example.com`, several "
-        "separated by commas; `*` for any",
-        unset="unset",
-    )
-    trusted_proxies: int = option(
-        0,
-        "AIONOTIFY_TRUSTED_PROXIES",
-        "a whole number from 0 to 10",
-        integer(0, 10),
-        ACCESS,
-        "how many proxies in front may be believed about the client's address and the name it used",
-    )
-    log_level: str = option(
-        "info",
-        "AIONOTIFY_LOG_LEVEL",
-        "debug, info, warning or error",
-        one_of("debug", "info", "warning", "error"),
-        LOG,
-        "`debug`, `info`, `warning` or `error`; `debug` has a line for each request, "
-        "without its query",
-    )
-    log_format: str = option(
-        "text",
-        "AIONOTIFY_LOG_FORMAT",
-        "text or json",
-        one_of("text", "json"),
-        LOG,
-        "`text` for people, or `json` for machines: one object a line",
-    )
+    # The table stays narrow: one argument per line, as the formatter wants it, doubles its length.
+    # fmt: off
+    host: str = option("localhost", HOST, group=Group.LISTENING,
+        help="Address to listen on. `localhost` is 127.0.0.1 and ::1; `0.0.0.0` is every IPv4 "
+        "address.")
+    port: int = option(8000, integer(0, 65535, unit="a port"), group=Group.LISTENING,
+        help="Port to listen on. 0 picks a free port and logs it.")
+    memcached_hosts: tuple[Address, ...] = option((), ADDRESSES, group=Group.RECENT,
+        variable="MEMCACHED_HOST", unset="`localhost`, then `memcached`",
+        help="memcached servers, as `host` or `host:port`, several separated by commas. They are "
+        "probed in this order; no others are tried.")
+    memcached_port: int = option(11211, PORT, group=Group.RECENT, variable="MEMCACHED_PORT",
+        help="Port of memcached servers that are given without one.")
+    recent_limit: int = option(5, integer(1, 1000), group=Group.RECENT,
+        help="Number of recent notifications that a client gets on connect.")
+    # memcached takes an expiry time above 30 days for a date, so for one in the year 1970.
+    recent_ttl: int = option(3600, integer(1, 2_592_000, unit="whole seconds",
+        note="30 days, the longest that memcached keeps"), group=Group.RECENT,
+        help="Seconds for which a notification is kept.")
+    history_limit: int = option(1000, integer(1, 1_000_000), group=Group.LIMITS,
+        formerly="AIONOTIFY_LOG_LIMIT",
+        help="Notifications that each topic retains in memory, for clients that resume or read "
+        "slowly; 16 MiB at most.")
+    max_message_bytes: int = option(65536, integer(1, 1_048_576, unit="bytes", note="1 MiB"),
+        group=Group.LIMITS,
+        help="Maximum length of a message, in bytes of UTF-8.")
+    # The default, 0, is not accepted as text: it stands for the limit on open files.
+    max_connections: int = option(0, integer(1, 1_000_000), group=Group.LIMITS,
+        unset="derived from the limit on open files",
+        help="Maximum number of connected clients; further clients get 503.")
+    # Times are float for tests and embedding programs, which may use fractions of a second.
+    heartbeat: float = option(25, integer(0, 3600, unit="whole seconds", note="0 turns pings off"),
+        group=Group.TIMEOUTS,
+        help="Seconds between two pings. A client that stays silent for two of them is "
+        "disconnected. 0 turns pings off.")
+    stall_timeout: float = option(30, integer(1, 3600, unit="whole seconds"), group=Group.TIMEOUTS,
+        help="Seconds after which a client that accepts no data is disconnected.")
+    shutdown_grace: float = option(5, integer(0, 300, unit="whole seconds"), group=Group.TIMEOUTS,
+        help="Seconds in which clients are disconnected, one after another, when the server stops.")
+    admin_tokens: tuple[str, ...] = option((), TOKENS, group=Group.ACCESS, secret=True,
+        variable="AIONOTIFY_ADMIN_TOKEN",
+        help="Token required to publish. Unset: anyone can. At least 16 characters; several "
+        "separated by commas.")
+    user_tokens: tuple[str, ...] = option((), TOKENS, group=Group.ACCESS, secret=True,
+        variable="AIONOTIFY_USER_TOKEN",
+        help="Token required to subscribe and read; an admin token works too. Unset: anyone can.")
+    allowed_origins: tuple[Origin | str, ...] = option((), ORIGINS, group=Group.ACCESS,
+        help="Other origins whose web pages may connect, as `https://example.com`, several "
+        "separated by commas; `*` allows any.")
+    trusted_proxies: int = option(0, integer(0, 10), group=Group.ACCESS,
+        help="Number of trusted reverse proxies (for `X-Forwarded-For`, `Forwarded` and "
+        "`X-Forwarded-Host`).")
+    log_level: str = option("info", choice("debug", "info", "warning", "error"),
+        group=Group.LOGGING,
+        help="`debug`, `info`, `warning` or `error`. `debug` logs every request, without its "
+        "query.")
+    log_format: str = option("text", choice("text", "json"), group=Group.LOGGING,
+        help="`text`, or `json` for one object per line.")
+    # fmt: on
 
     @property
     def memcached_addresses(self) -> tuple[Address, ...]:
@@ -217,83 +98,118 @@ class Settings:
 def read_settings(
     flags: Mapping[str, str], env_file: Path | None, environ: Mapping[str, str] | None = None
 ) -> tuple[Settings, list[str]]:
-    """The settings from `flags` (by field name), then the environment, then `env_file`.
+    """Return the settings, and a hint for each variable that is unknown or was renamed.
 
-    Also returns a sentence for each variable that looks like a setting and is none. An empty
-    value counts as unset. `env_file=None` means `.env` in the working directory, if it is there.
-    Raises SettingsError, with one line that names the variable, the value and what is accepted.
+    Settings come from `flags` (by field name), then `environ` (by default that of the process),
+    then `env_file` (by default `.env` in the working directory, which may be missing).
+    An empty value counts as unset.
+    Raises SettingsError, with one line that names the variable, the value and what is expected.
     """
     environ = os.environ if environ is None else environ
-    written = _read_file(env_file)
-    written |= {key: value for key, value in environ.items() if value.strip()}
+    # Drop empty values before merging, so that they do not hide a value of the file. They are
+    # common: `environment: {AIONOTIFY_PORT: $PORT}` in a compose file sets one if PORT is not set.
+    written = _not_empty(_read_env_file(env_file)) | _not_empty(environ)
     values: dict[str, Any] = {}
-    for each in fields(Settings):
-        option = option_of(each)
-        text = flags.get(each.name, "").strip() or written.get(option.variable)
-        if option.secret and option.file_variable in written:
-            text = _from_file(option, written)
-            option = replace(option, variable=option.file_variable)
-        if text:
-            values[each.name] = _parse(option, text)
-    return Settings(**values), _unknown(written)
+    for each in options():
+        variable, text = _find(each, flags, written)
+        if text is not None:
+            values[each.name] = _parse(each, variable, text)
+    return Settings(**values), _hints(written)
 
 
 def options() -> list[Option]:
-    """What people are told about each option, in the order in which they are told."""
+    """Return all options, in the order of the documentation."""
     return [option_of(each) for each in fields(Settings)]
 
 
-def _read_file(path: Path | None) -> dict[str, str]:
-    if path is not None and not path.is_file():
-        raise SettingsError(f"--env-file: {str(path)!r} is not a file")
-    try:
-        values = dotenv_values(path or ".env")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path or '.env'} cannot be read: {error}") from error
+def _not_empty(values: Mapping[str, str | None]) -> dict[str, str]:
     return {key: value for key, value in values.items() if value and value.strip()}
 
 
-def _from_file(option: Option, written: Mapping[str, str]) -> str:
-    """A secret that stands in a file, as container engines hand them in."""
-    path = Path(written[option.file_variable])
+def _read_env_file(path: Path | None) -> dict[str, str | None]:
+    if path is not None and not path.is_file():
+        raise SettingsError(f"--env-file: {str(path)!r} is not a file")
+    try:
+        # Not None: python-dotenv 1.2.4 would then search the folder of this module and all above
+        # it, not the working directory. It returns {} for a missing file, None for `NAME`
+        # without `=`, and replaces `${NAME}` in values.
+        return dotenv_values(path or ".env")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path or '.env'} cannot be read: {error}") from error
+
+
+def _find(
+    option: Option, flags: Mapping[str, str], written: Mapping[str, str]
+) -> tuple[str, str | None]:
+    """Return the variable to name in errors, and the text of `option`, or None if it is unset."""
+    # Errors name the variable that the user wrote: that of a file, or a deprecated one.
+    if option.secret and option.file_variable in written:
+        return option.file_variable, _read_secret(option, written)
+    if flag := flags.get(option.name, "").strip():
+        return option.variable, flag
+    if option.formerly and option.formerly in written and option.variable not in written:
+        return option.formerly, written[option.formerly]
+    return option.variable, written.get(option.variable)
+
+
+def _read_secret(option: Option, written: Mapping[str, str]) -> str:
+    """Return the content of a secret's file. That is how container engines pass secrets."""
     if option.variable in written:
         raise SettingsError(
-            f"{option.variable} and {option.file_variable} are both set; accepted is one of them"
+            f"{option.variable} and {option.file_variable} are both set (expected one of them)"
         )
+    path = Path(written[option.file_variable])
     if not path.is_file():
         raise SettingsError(f"{option.file_variable}: {str(path)!r} is not a file")
     try:
-        return path.read_text(encoding="utf-8") or " "
+        # Unlike an empty variable, an empty file does not count as unset: the parser rejects "".
+        # The user asked for a token, and the server must not start without one.
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
+        # str() of a UnicodeDecodeError would show a byte of the secret.
         reason = error.reason if isinstance(error, UnicodeDecodeError) else error.strerror
         raise SettingsError(
             f"{option.file_variable}: {str(path)!r} cannot be read: {reason}"
         ) from error
 
 
-def _parse(option: Option, text: str) -> Any:
+def _parse(option: Option, variable: str, text: str) -> Any:
     try:
-        return option.parse(text.strip())
+        return option.parser.parse(text.strip())
     except ValueError:
-        if option.secret:
-            raise SettingsError(
-                f"{option.variable}: what is set is not accepted, and not shown; "
-                f"accepted is {option.accepts}"
-            ) from None
-        shown = text if len(text) <= 100 else text[:100] + "…"
-        raise SettingsError(
-            f"{option.variable}: {shown!r} is not accepted; accepted is {option.accepts}"
-        ) from None
+        shown = repr(text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "…")
+        value = "invalid value, not shown" if option.secret else f"invalid value {shown}"
+        # `from None`: a traceback with the original error could show the secret.
+        raise SettingsError(f"{variable}: {value} (expected {option.parser.expected})") from None
 
 
-def _unknown(written: Mapping[str, str]) -> list[str]:
-    """A misspelt name would otherwise be a setting that silently does nothing."""
-    known = [option.variable for option in options()]
-    known += [option.file_variable for option in options() if option.secret]
-    sentences = []
+def _hints(written: Mapping[str, str]) -> list[str]:
+    """Return a sentence for each variable that was renamed or is unknown.
+
+    A misspelled name is otherwise ignored silently: with `AIONOTIFY_ADMIN_TOKNE`, the server
+    would start open to everyone.
+    """
+    current = _current_names()
+    hints = []
     for variable in written:
-        if variable.startswith("AIONOTIFY_") and variable not in known:
-            near = difflib.get_close_matches(variable, known, 1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            sentences.append(f"{variable} is no setting and does nothing{hint}")
-    return sentences
+        # Other programs read MEMCACHED_*, too, so an unknown one is not a mistake.
+        if variable not in current and variable.startswith(PREFIX):
+            # Old names are candidates, too: a name close to one is a misspelling of the new name.
+            near = difflib.get_close_matches(variable, current, 1)
+            suggestion = f"; did you mean {current[near[0]]}?" if near else ""
+            hints.append(f"unknown setting {variable} is ignored{suggestion}")
+        elif (name := current.get(variable, variable)) != variable:
+            hints.append(f"{variable} is now called {name}; please rename it")
+    return hints
+
+
+def _current_names() -> dict[str, str]:
+    """Return the current name of every variable, by its current and its deprecated name."""
+    names: dict[str, str] = {}
+    for each in options():
+        names |= {each.variable: each.variable}
+        if each.secret:
+            names |= {each.file_variable: each.file_variable}
+        if each.formerly:
+            names |= {each.formerly: each.variable}
+    return names

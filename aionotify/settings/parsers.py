@@ -1,53 +1,72 @@
-"""Values as people write them: what each of them means, or ValueError."""
+"""Parsers of setting values. Each raises ValueError for invalid input."""
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
-from aionotify.net import Address, Origin, parse_origin
+from aionotify.net import ANY_ORIGIN, Address, Origin, parse_origin
 
-ANY = "*"
-"""Among the allowed origins: every one."""
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+_TOKEN = re.compile(r"[!-+\--~]{16,}")
+"""Printable ASCII without the space, and without the comma that separates tokens."""
 
 
-def integer(low: int, high: int) -> Callable[[str], int]:
-    """A whole number from `low` to `high`, in digits of ASCII."""
+@dataclass(frozen=True, slots=True)
+class Parser(Generic[T_co]):
+    """A function from text to a value, and the sentence that says what it accepts."""
+
+    parse: Callable[[str], T_co]
+    """Raises ValueError. The text has no white space at its ends."""
+
+    expected: str
+    """Completes an error message: `(expected a port from 0 to 65535)`."""
+
+
+def integer(low: int, high: int, *, unit: str = "a whole number", note: str = "") -> Parser[int]:
+    """Return a parser of whole numbers from `low` to `high`."""
 
     def parse(text: str) -> int:
-        if not (text.isascii() and text.isdigit() and len(text) < 20):
-            raise ValueError
-        if not low <= int(text) <= high:
+        # int() accepts more than a setting should: `1_000`, `+5`, and the digits of any script.
+        # isdigit() alone accepts `²`. No limit has 20 digits; int() is slow for thousands.
+        digits = text.isascii() and text.isdigit() and len(text) < 20
+        if not digits or not low <= int(text) <= high:
             raise ValueError
         return int(text)
 
-    return parse
+    return Parser(parse, f"{unit} from {low} to {high}" + (f" ({note})" if note else ""))
 
 
-def host_name(text: str) -> str:
-    """A host name or an address, without a port."""
-    if not text.isprintable() or any(character in " /,@" for character in text):
-        raise ValueError
-    text.encode("idna")  # else it is when it is looked up that this fails
-    return text
-
-
-def one_of(*words: str) -> Callable[[str], str]:
-    """One of `words`, in upper or lower case."""
+def choice(*words: str) -> Parser[str]:
+    """Return a parser of lower-case `words`, which may be written in upper case."""
 
     def parse(text: str) -> str:
         if text.lower() not in words:
             raise ValueError
         return text.lower()
 
-    return parse
+    return Parser(parse, f"{', '.join(words[:-1])} or {words[-1]}")
 
 
-def addresses(text: str) -> tuple[Address, ...]:
-    """Several of `host`, `host:port` and `[IPv6]:port`, separated by commas."""
-    return tuple(_address(part.strip()) for part in text.split(","))
+def comma_separated(parse: Callable[[str], T], expected: str) -> Parser[tuple[T, ...]]:
+    """Return a parser of one or more values, separated by commas."""
+    # An empty part reaches `parse`, which rejects it: `a,,b` and `a,` are typing errors.
+    return Parser(lambda text: tuple(parse(part.strip()) for part in text.split(",")), expected)
+
+
+def _host(text: str) -> str:
+    if not text or not text.isprintable() or any(character in " /,@" for character in text):
+        raise ValueError
+    # socket.getaddrinfo encodes names like this. Without the check, an empty label (`a..b`) or
+    # one of 64 characters would be a UnicodeError (a ValueError) when the server looks it up.
+    text.encode("idna")
+    return text
 
 
 def _address(text: str) -> Address:
-    """`host`, `host:port` or `[IPv6]:port`; a missing port is 0, to be filled in."""
+    """Return the address `host`, `host:port` or `[IPv6]:port`, with port 0 if there is none."""
     if text.startswith("["):
         host, bracket, port = text[1:].partition("]")
         if not bracket or (port and not port.startswith(":")):
@@ -57,25 +76,30 @@ def _address(text: str) -> Address:
         host, _, port = text.partition(":")
         if not port:
             raise ValueError
-    else:
+    else:  # a name, an IPv4 address, or an IPv6 address without brackets, which has two colons
         host, port = text, ""
-    if not host_name(host):
+    return Address(_host(host), PORT.parse(port) if port else 0)
+
+
+def _origin(text: str) -> Origin | str:
+    return text if text == ANY_ORIGIN else parse_origin(text)
+
+
+def _token(text: str) -> str:
+    # fullmatch: `$` would accept a newline at the end.
+    if not _TOKEN.fullmatch(text):
         raise ValueError
-    return Address(host, integer(1, 65535)(port) if port else 0)
+    return text
 
 
-def origins(text: str) -> tuple[Origin | str, ...]:
-    """Several origins, separated by commas; `ANY` may be among them."""
-    parts = (part.strip() for part in text.split(","))
-    return tuple(part if part == ANY else parse_origin(part) for part in parts)
-
-
-_TOKEN = re.compile(r"[!-+\--~]{16,}")
-
-
-def tokens(text: str) -> tuple[str, ...]:
-    """Several tokens, separated by commas."""
-    parts = tuple(part.strip() for part in text.split(","))
-    if not all(map(_TOKEN.fullmatch, parts)):
-        raise ValueError
-    return parts
+PORT = integer(1, 65535, unit="a port")
+HOST = Parser(_host, "a host name or an address")
+ADDRESSES = comma_separated(_address, "host or host:port, several separated by commas")
+ORIGINS = comma_separated(
+    _origin, "origins like https://example.com, several separated by commas, or * for any"
+)
+TOKENS = comma_separated(
+    _token,
+    "a token of 16 or more ASCII characters without spaces and commas, "
+    "or several separated by commas",
+)

@@ -1,4 +1,4 @@
-"""A memcached that misbehaves on demand, for faults that a real one cannot be made to show."""
+"""A memcached that fails on demand, for faults that a real one cannot be made to show."""
 
 import asyncio
 import contextlib
@@ -9,14 +9,18 @@ from types import TracebackType
 from typing import Self
 
 PROBE_KEY = b"aionotify:1:probe"
+"""The key with which the server probes whether a memcached answers."""
 
 STORING = (b"set", b"add", b"cas")
+"""Commands that are followed by a value."""
+
 CHUNK = 64 * 1024
+"""Bytes that an endless response sends at a time."""
 
 
 @dataclass
 class Command:
-    """One command as it came in, and where its answer goes."""
+    """A received command, and the connection for its response."""
 
     server: "FakeMemcached"
     words: list[bytes]
@@ -25,30 +29,30 @@ class Command:
 
     @property
     def name(self) -> bytes:
-        """What is to be done: `get`, `cas`…"""
+        """The name of the command: `gets`, `cas`…"""
         return self.words[0]
 
     @property
     def key(self) -> bytes:
-        """What it is about; nothing for `version`."""
+        """The key, empty for a command without one."""
         return self.words[1] if len(self.words) > 1 else b""
 
     async def answer(self, answer: bytes) -> None:
-        """Send bytes back, whatever they are. ConnectionError once the client is gone."""
+        """Send `answer` as it is. Raise ConnectionError if the client has disconnected."""
         self.server.sent += len(answer)
         self.writer.write(answer)
         await self.writer.drain()
 
 
 Fault = Callable[[Command], Awaitable[None]]
-"""Deals with a command in place of the memcached that the fake otherwise is."""
+"""Handles a command in place of `FakeMemcached.obey`."""
 
 
 class FakeMemcached:
-    """As much of a memcached as aionotify speaks to, with an optional `fault`.
+    """The part of memcached that aionotify uses, with an optional `fault`.
 
-    `fault` can be changed at any time. `spare_probe` leaves the probing of hosts without fault, and
-    `spared` are further commands, by name, that are carried out as they should be.
+    `fault` can be changed at any time. It does not apply to the probes at start with `spare_probe`,
+    nor to the commands named in `spared`.
     """
 
     def __init__(
@@ -66,13 +70,13 @@ class FakeMemcached:
         self.host = host
         self.port = port
         self.commands: list[bytes] = []
-        """The first line of every command that came in."""
+        """The first line of every command received."""
         self.connected: list[float] = []
-        """When each connection was made, by the monotonic clock."""
+        """The monotonic time at which each connection was accepted."""
         self.values: dict[bytes, tuple[bytes, int]] = {}
-        """What is stored, with the token of its last change."""
+        """The stored values, each with the `cas` token of its last change."""
         self.sent = 0
-        """Bytes that clients were sent."""
+        """Bytes sent to clients."""
         self._changes = 0
         self._conversations: set[asyncio.Task[None]] = set()
 
@@ -98,7 +102,7 @@ class FakeMemcached:
 
     @property
     def open_connections(self) -> int:
-        """How many clients have not closed theirs."""
+        """The number of open connections."""
         return len(self._conversations)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -126,7 +130,7 @@ class FakeMemcached:
         return self.fault
 
     async def obey(self, command: Command) -> None:
-        """What a memcached would do."""
+        """Handle `command` as memcached does."""
         found = self.values.get(command.key)
         if command.name == b"gets":
             if found is not None:
@@ -151,44 +155,44 @@ class FakeMemcached:
 
 
 async def closes(command: Command) -> None:
-    """Hangs up once the command is there."""
+    """Close the connection after the command."""
     raise ConnectionResetError
 
 
 async def closes_in_the_answer(command: Command) -> None:
-    """Hangs up with half an answer given."""
+    """Close the connection in the middle of the response."""
     half = b"VALUE " + command.key + b" 0 100 1\r\nhal" if command.name == b"gets" else b"STO"
     await command.answer(half)
     raise ConnectionResetError
 
 
 async def never_answers(command: Command) -> None:
-    """Takes every command, and is silent."""
+    """Accept every command, and send nothing."""
 
 
 async def stops_in_the_answer(command: Command) -> None:
-    """Gives half an answer, and is silent from then on."""
+    """Send half of the response, and nothing more."""
     half = b"VALUE " + command.key + b" 0 100 1\r\nhal" if command.name == b"gets" else b"STO"
     await command.answer(half)
 
 
 async def garbage(command: Command) -> None:
-    """Answers what is not of the protocol."""
+    """Send bytes that do not belong to the protocol."""
     await command.answer(b"\x00\xff\xfeHTTP/1.1 400 Bad Request\r\n\r\n\x1b[31m\r\n")
 
 
 async def empty_lines(command: Command) -> None:
-    """Answers with nothing but ends of lines."""
+    """Send empty lines."""
     await command.answer(b"\r\n\r\n\r\n")
 
 
 async def errors(command: Command) -> None:
-    """Knows no command."""
+    """Send `ERROR`, as for an unknown command."""
     await command.answer(b"ERROR\r\n")
 
 
 async def refuses_values(command: Command) -> None:
-    """Has no memory left, which is the answer to every value."""
+    """Refuse every value for lack of memory."""
     if command.name in STORING:
         await command.answer(b"SERVER_ERROR out of memory storing object\r\n")
     else:
@@ -196,40 +200,40 @@ async def refuses_values(command: Command) -> None:
 
 
 async def nonsense_numbers(command: Command) -> None:
-    """Declares lengths that are no numbers."""
+    """Announce a length that is not a number."""
     await command.answer(b"VALUE " + command.key + b" zero minus-one 1\r\nx\r\nEND\r\n")
 
 
 async def negative_length(command: Command) -> None:
-    """Declares a length below nothing."""
+    """Announce a negative length."""
     await command.answer(b"VALUE " + command.key + b" 0 -7 1\r\nx\r\nEND\r\n")
 
 
 async def no_token(command: Command) -> None:
-    """Leaves out what `cas` needs."""
+    """Leave out the `cas` token."""
     await command.answer(b"VALUE " + command.key + b" 0 1\r\nx\r\nEND\r\n")
 
 
 async def another_key(command: Command) -> None:
-    """Answers what was not asked for."""
+    """Send the value of another key."""
     await command.answer(b"VALUE aionotify:1:recent:other 0 2 1\r\n{}\r\nEND\r\n")
 
 
 async def endless_line(command: Command) -> None:
-    """Sends a line that has no end."""
+    """Send a line without an end."""
     while True:
         await command.answer(b"x" * CHUNK)
 
 
 async def endless_value(command: Command) -> None:
-    """Declares 64 GiB, and begins to send them."""
+    """Announce a value of 64 GiB, and start to send it."""
     await command.answer(b"VALUE " + command.key + b" 0 68719476736 1\r\n")
     while True:
         await command.answer(b"x" * CHUNK)
 
 
 async def endless_values(command: Command) -> None:
-    """Sends value after value, each under a key of its own."""
+    """Send values without an end, each under another key."""
     number = 0
     while True:
         batch = range(number, number + 1000)
@@ -238,7 +242,7 @@ async def endless_values(command: Command) -> None:
 
 
 async def says_stored_forever(command: Command) -> None:
-    """Answers once what was asked, and then goes on answering."""
+    """Repeat the response without an end."""
     while True:
         await command.answer(b"END\r\nSTORED\r\n" * 4000)
 
@@ -257,4 +261,4 @@ FAULTS: tuple[Fault, ...] = (
     endless_value,
     endless_values,
 )
-"""Those that no command survives."""
+"""The faults that make every command fail."""

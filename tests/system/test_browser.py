@@ -9,7 +9,7 @@ from aiohttp import web
 from playwright.async_api import Page
 
 from tests.support import MemcachedProcess, ServerProcess, eventually, free_port, running_server
-from tests.system.test_readme import blocks
+from tests.support.documents import blocks
 from tests.system.test_ui import browser, publish
 
 pytestmark = pytest.mark.timeout(30)  # a browser's start takes its time

@@ -1,4 +1,4 @@
-"""What `docker/compose.yaml` grants: as little as the containers need."""
+"""`docker/compose.yaml` grants as little as the containers need."""
 
 import re
 
@@ -8,14 +8,14 @@ TEXT = (ROOT / "docker" / "compose.yaml").read_text(encoding="utf-8")
 
 
 def service(name: str) -> list[str]:
-    """The lines of one service that are no comments."""
+    """Return the lines of one service without comments."""
     found = re.search(rf"^  {name}:.*\n((?:(?:    .*)?\n)*)", TEXT, re.MULTILINE)
     assert found
     lines = [line.strip() for line in found[1].splitlines()]
     return [line for line in lines if line and not line.startswith("#")]
 
 
-def test_both_containers_have_no_rights_and_write_nothing() -> None:
+def test_containers_have_no_privileges() -> None:
     for name in ("aionotify", "memcached"):
         lines = service(name)
         assert "read_only: true" in lines
@@ -24,13 +24,13 @@ def test_both_containers_have_no_rights_and_write_nothing() -> None:
         assert not any(line.startswith(("privileged", "cap_add", "tmpfs")) for line in lines)
 
 
-def test_memcached_is_published_to_nobody() -> None:
+def test_memcached_has_no_published_port() -> None:
     assert "ports:" in service("aionotify")
     assert "ports:" not in service("memcached")
     assert "11211" not in TEXT
 
 
-def test_tokens_come_from_files_in_the_example() -> None:
+def test_example_reads_tokens_from_files() -> None:
     for kind in ("ADMIN", "USER"):
         assert f"# AIONOTIFY_{kind}_TOKEN_FILE: /run/secrets/{kind.lower()}_token" in TEXT
         assert f"AIONOTIFY_{kind}_TOKEN:" not in TEXT

@@ -1,4 +1,4 @@
-"""`requirements.txt` pins what `setup.cfg` asks for, and all of that."""
+"""`requirements.txt` pins the dependencies that `setup.cfg` declares, direct and transitive."""
 
 import configparser
 from importlib import metadata
@@ -10,21 +10,21 @@ from tests.support import ROOT
 
 
 def pinned() -> list[Requirement]:
-    """The lines of requirements.txt."""
+    """Return the lines of requirements.txt."""
     lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     return [Requirement(line) for line in lines if line and not line.startswith("#")]
 
 
-def asked() -> list[Requirement]:
-    """What runs, as setup.cfg has it, `speed` included."""
+def declared() -> list[Requirement]:
+    """Return the dependencies of the default installation, as setup.cfg declares them."""
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg", encoding="utf-8")
-    lines = config["options"]["install_requires"] + config["options.extras_require"]["speed"]
-    return [Requirement(line) for line in lines.splitlines() if line]
+    lines = config["options"]["install_requires"].splitlines()
+    return [Requirement(line) for line in lines if line]
 
 
 def versions() -> dict[str, str]:
-    """The pinned version by name."""
+    """Return the pinned version by name."""
     return {canonicalize_name(each.name): next(iter(each.specifier)).version for each in pinned()}
 
 
@@ -35,18 +35,18 @@ def test_every_line_is_a_pin() -> None:
     assert names == sorted(set(names))
 
 
-def test_what_is_asked_for_is_pinned_within_the_range_and_under_the_same_condition() -> None:
+def test_pins_satisfy_setup_cfg() -> None:
     lines = {canonicalize_name(each.name): each for each in pinned()}
-    for each in asked():
+    for each in declared():
         line = lines[canonicalize_name(each.name)]
         assert each.specifier.contains(versions()[canonicalize_name(each.name)]), (each, line)
         assert str(line.marker) == str(each.marker), (each, line)
 
 
-def test_nothing_is_pinned_that_nothing_asks_for_and_nothing_is_left_out() -> None:
-    """What each distribution asks for is in its own metadata; here, for this platform."""
+def test_pins_are_exactly_the_transitive_dependencies() -> None:
+    """For this platform, by the metadata of each installed distribution."""
     needed: set[str] = set()
-    waiting = [each for each in asked() if each.marker is None or each.marker.evaluate()]
+    waiting = [each for each in declared() if each.marker is None or each.marker.evaluate()]
     while waiting:
         name = canonicalize_name(waiting.pop().name)
         if name not in needed:
@@ -63,7 +63,9 @@ def test_nothing_is_pinned_that_nothing_asks_for_and_nothing_is_left_out() -> No
     assert here == needed
 
 
-def test_what_is_installed_is_what_is_pinned() -> None:
+def test_pins_are_installed() -> None:
     for each in pinned():
         if each.marker is None or each.marker.evaluate():
-            assert metadata.version(each.name) == versions()[canonicalize_name(each.name)]
+            pinned_version = versions()[canonicalize_name(each.name)]
+            hint = f"run: pip install -r requirements.txt  # for {each.name}"
+            assert metadata.version(each.name) == pinned_version, hint

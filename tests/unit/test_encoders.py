@@ -1,23 +1,33 @@
-"""A batch of notifications as the bytes that a client is sent."""
+"""Notifications encoded for each client format, compared byte for byte."""
 
 from aionotify.encoders import EVENT_STREAM, JSON, TEXT, Encoder, ReplayEncoder, to_json
 from aionotify.notification import Notification
 
+HELLO = Notification(1763884800000000, 1763884800000, 'Hé "x"\n', "a.b")
+OBJECT = (
+    '{"type":"notification","id":"1763884800000000","time":"2025-11-23T08:00:00.000Z",'
+    '"topic":"a.b","message":"Hé \\"x\\"\\n"'
+)
+"""The JSON object of `HELLO`, without the closing brace."""
+
 
 def note(message: str) -> Notification:
-    """Only the message counts on this wire."""
+    """Return a notification for the text format, which has the message only."""
     return Notification(1, 1, message)
 
 
-def test_a_notification_is_a_text_frame() -> None:
+# ------------------------------------------------------------------------------------------ text
+
+
+def test_text_encodes_notification() -> None:
     assert TEXT.encode([note("Hello")]) == b"\x81\x14[Notification] Hello"
 
 
-def test_a_recent_is_a_text_frame() -> None:
+def test_text_encodes_recent_notification() -> None:
     assert TEXT.encode([note("Hello")], recent=True) == b"\x81\x0e[Recent] Hello"
 
 
-def test_a_batch_is_one_frame_for_each_oldest_first() -> None:
+def test_text_batch_is_oldest_first() -> None:
     batch = TEXT.encode([note("a"), note("b")])
     assert batch == b"\x81\x10[Notification] a\x81\x10[Notification] b"
     assert (
@@ -25,42 +35,38 @@ def test_a_batch_is_one_frame_for_each_oldest_first() -> None:
     )
 
 
-def test_nothing_is_no_bytes() -> None:
+def test_empty_batch_is_no_bytes() -> None:
     assert TEXT.encode([]) == b""
     assert TEXT.encode([], recent=True) == b""
 
 
-def test_any_unicode_and_line_breaks_are_kept_and_counted_in_bytes() -> None:
+def test_text_keeps_unicode_and_line_breaks() -> None:
+    """The frame's length counts bytes, not characters."""
     assert (
         TEXT.encode([note("é\n😀")], recent=True) == b"\x81\x10[Recent] \xc3\xa9\n\xf0\x9f\x98\x80"
     )
 
 
-def test_a_long_message_has_a_longer_head() -> None:
+def test_long_text_extends_frame_header() -> None:
+    """From 126 bytes on, the length takes two more bytes."""
     assert TEXT.encode([note("x" * 117)], recent=True) == b"\x81\x7e\x00\x7e[Recent] " + b"x" * 117
     assert TEXT.encode([note("x" * 116)], recent=True) == b"\x81\x7d[Recent] " + b"x" * 116
 
 
 # ------------------------------------------------------------------------------- JSON and events
 
-HELLO = Notification(1763884800000000, 1763884800000, 'Hé "x"\n', "a.b")
-OBJECT = (
-    '{"type":"notification","id":"1763884800000000","time":"2025-11-23T08:00:00.000Z",'
-    '"topic":"a.b","message":"Hé \\"x\\"\\n"'
-)
 
-
-def test_the_object_is_the_same_everywhere() -> None:
+def test_json_object_of_notification() -> None:
     assert to_json(HELLO) == (OBJECT + "}").encode()
     assert to_json(HELLO, recent=True) == (OBJECT + ',"recent":true}').encode()
 
 
-def test_milliseconds_are_exact() -> None:
+def test_json_time_has_exact_milliseconds() -> None:
     for time in (0, 1, 999, 1763884800007, 1763884799999, 4102444800123):
         assert b".%03dZ" % (time % 1000) in to_json(Notification(1, time, "x"))
 
 
-def test_json_frames() -> None:
+def test_json_encodes_frames() -> None:
     live, recent = (OBJECT + "}").encode(), (OBJECT + ',"recent":true}').encode()
     assert JSON.encode([HELLO]) == b"\x81%c" % len(live) + live
     assert JSON.encode([HELLO], recent=True) == b"\x81\x7e\x00%c" % len(recent) + recent
@@ -68,7 +74,7 @@ def test_json_frames() -> None:
     assert JSON.gap(None) == b'\x81\x1c{"type":"gap","missed":null}'
 
 
-def test_events() -> None:
+def test_event_stream_encodes_events() -> None:
     live, recent = (OBJECT + "}").encode(), (OBJECT + ',"recent":true}').encode()
     assert EVENT_STREAM.encode([HELLO, HELLO]) == b"id: 1763884800000000\ndata: %b\n\n" % live * 2
     assert (
@@ -77,12 +83,12 @@ def test_events() -> None:
     assert EVENT_STREAM.gap(17) == b'event: gap\ndata: {"type":"gap","missed":17}\n\n'
 
 
-def test_texts_cannot_tell_of_a_gap() -> None:
-    encoding: Encoder = TEXT
-    assert encoding.gap(17) is None
+def test_text_has_no_gap() -> None:
+    encoder: Encoder = TEXT
+    assert encoder.gap(17) is None
 
 
-def test_a_replay_is_of_recents_until_it_is_over() -> None:
+def test_replay_marks_recent_until_its_end() -> None:
     replay = ReplayEncoder(EVENT_STREAM, 5)
     assert replay.encode([HELLO]) == EVENT_STREAM.encode([HELLO], recent=True)
     assert replay.gap(1) == EVENT_STREAM.gap(1)

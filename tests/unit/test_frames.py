@@ -1,4 +1,4 @@
-"""Frames against the bytes of RFC 6455, and against the `websockets` library as a strict peer."""
+"""WebSocket frames, compared with the bytes of RFC 6455 and with the `websockets` library."""
 
 import pytest
 from hypothesis import given
@@ -16,69 +16,10 @@ from aionotify.frames import (
     encode_close,
     encode_frame,
 )
+from tests.support.frames import MASK, masked
 
 HELLO = bytes.fromhex("818537fa213d7f9f4d5158")
 """A masked text frame that contains "Hello" (§5.7)."""
-
-MASK = b"\x01\x02\x03\x04"
-
-
-def masked(first: int, payload: bytes, mask: bytes = MASK) -> bytes:
-    """A frame from a client, whose first byte is `first`; built by hand."""
-    length = len(payload)
-    if length < 126:
-        head = bytes((first, 0x80 | length))
-    elif length < 65536:
-        head = bytes((first, 0xFE)) + length.to_bytes(2, "big")
-    else:
-        head = bytes((first, 0xFF)) + length.to_bytes(8, "big")
-    return head + mask + bytes(each ^ mask[at % 4] for at, each in enumerate(payload))
-
-
-def read_all(data: bytes, limit: int = 1 << 20) -> list[tuple[Opcode, bytes]]:
-    """Whatever `data` contains."""
-    reader = FrameReader(limit)
-    reader.feed(data)
-    return drain(reader)
-
-
-def drain(reader: FrameReader) -> list[tuple[Opcode, bytes]]:
-    """What can be read at the moment, without the notices of messages that are incomplete."""
-    found = []
-    while (frame := reader.read()) is not None:
-        if frame[0] != Opcode.CONTINUATION:
-            found.append(frame)
-    return found
-
-
-def refusal(data: bytes, limit: int = 1 << 20) -> int:
-    """The status with which `data` is refused."""
-    with pytest.raises(ProtocolError) as refused:
-        read_all(data, limit)
-    return refused.value.code
-
-
-# ------------------------------------------------------------------------------- §5.7, literally
-
-
-def test_the_unmasked_text_of_the_examples_is_written() -> None:
-    assert encode_frame(Opcode.TEXT, b"Hello") == bytes.fromhex("810548656c6c6f")
-
-
-def test_the_masked_text_of_the_examples_is_read() -> None:
-    assert read_all(HELLO) == [(Opcode.TEXT, b"Hello")]
-
-
-def test_the_ping_of_the_examples_is_written_and_its_masked_pong_is_read() -> None:
-    assert encode_frame(Opcode.PING, b"Hello") == bytes.fromhex("890548656c6c6f")
-    assert read_all(bytes.fromhex("8a8537fa213d7f9f4d5158")) == [(Opcode.PONG, b"Hello")]
-
-
-def test_the_lengths_of_the_examples_are_written() -> None:
-    assert encode_frame(Opcode.BINARY, bytes(256)) == bytes.fromhex("827e0100") + bytes(256)
-    expected = bytes.fromhex("827f0000000000010000") + bytes(65536)
-    assert encode_frame(Opcode.BINARY, bytes(65536)) == expected
-
 
 HEADS = {
     0: "8100",
@@ -88,41 +29,9 @@ HEADS = {
     65535: "817effff",
     65536: "817f0000000000010000",
 }
+"""The headers of text frames by length: around both changes of the length's form (§5.2)."""
 
-
-@pytest.mark.parametrize("length", HEADS)
-def test_every_form_of_length_is_written(length: int) -> None:
-    payload = b"x" * length
-    assert encode_frame(Opcode.TEXT, payload) == bytes.fromhex(HEADS[length]) + payload
-
-
-@pytest.mark.parametrize("length", HEADS)
-def test_every_form_of_length_is_read(length: int) -> None:
-    payload = bytes(at % 251 for at in range(length))
-    assert read_all(masked(0x82, payload)) == [(Opcode.BINARY, payload)]
-
-
-# ---------------------------------------------------------------------------- fragments, control
-
-
-def test_a_fragmented_message_is_put_together_with_control_frames_in_between() -> None:
-    stream = masked(0x01, b"Hel") + masked(0x89, b"p") + masked(0x00, b"") + masked(0x80, b"lo")
-    assert read_all(stream) == [(Opcode.PING, b"p"), (Opcode.TEXT, b"Hello")]
-
-
-def test_a_new_message_may_begin_after_a_fragmented_one() -> None:
-    stream = masked(0x01, b"a") + masked(0x80, b"b") + HELLO
-    assert read_all(stream) == [(Opcode.TEXT, b"ab"), (Opcode.TEXT, b"Hello")]
-
-
-def test_an_incomplete_message_is_reported_as_such() -> None:
-    reader = FrameReader(10)
-    reader.feed(masked(0x01, b"Hel"))
-    assert reader.read() == (Opcode.CONTINUATION, b"")
-    assert reader.read() is None
-
-
-BROKEN = {
+VIOLATIONS = {
     "reserved bit 1": masked(0xC1, b"x"),
     "reserved bit 2": masked(0xA1, b"x"),
     "reserved bit 3": masked(0x91, b"x"),
@@ -131,96 +40,14 @@ BROKEN = {
     "opcode 11": masked(0x8B, b"x"),
     "opcode 15": masked(0x8F, b"x"),
     "not masked": bytes.fromhex("810548656c6c6f"),
-    "a long ping": masked(0x89, bytes(126)),
-    "a very long close": masked(0x88, bytes(65536)),
-    "a fragmented ping": masked(0x09, b"x"),
-    "a continuation of nothing": masked(0x80, b"x"),
-    "a text within a message": masked(0x01, b"x") + HELLO,
-    "a binary within a message": masked(0x01, b"x") + masked(0x82, b"x"),
+    "long ping": masked(0x89, bytes(126)),
+    "very long close": masked(0x88, bytes(65536)),
+    "fragmented ping": masked(0x09, b"x"),
+    "continuation of nothing": masked(0x80, b"x"),
+    "text within a message": masked(0x01, b"x") + HELLO,
+    "binary within a message": masked(0x01, b"x") + masked(0x82, b"x"),
 }
-
-
-@pytest.mark.parametrize("name", BROKEN)
-def test_what_breaks_the_protocol_is_refused_with_1002(name: str) -> None:
-    assert refusal(BROKEN[name]) == 1002
-
-
-def test_what_breaks_the_protocol_is_refused_at_its_first_two_bytes() -> None:
-    assert refusal(b"\x81\x05") == 1002
-
-
-def test_a_message_of_the_limit_is_read_and_one_byte_more_is_refused_with_1009() -> None:
-    assert read_all(masked(0x81, b"12345"), 5) == [(Opcode.TEXT, b"12345")]
-    assert refusal(masked(0x81, b"123456"), 5) == 1009
-
-
-def test_too_big_is_refused_at_the_header_before_the_payload_is_there() -> None:
-    assert refusal(bytes.fromhex("81ffffffffffffffffff") + MASK, 65536) == 1009
-
-
-def test_the_limit_counts_all_fragments_together() -> None:
-    stream = masked(0x01, b"123") + masked(0x00, b"45")
-    assert read_all(stream + masked(0x80, b""), 5) == [(Opcode.TEXT, b"12345")]
-    assert refusal(stream + masked(0x80, b"6"), 5) == 1009
-
-
-def test_control_frames_do_not_count_against_the_limit() -> None:
-    assert read_all(masked(0x89, bytes(125)), 5) == [(Opcode.PING, bytes(125))]
-
-
-# ------------------------------------------------------------------------------------ close, text
-
-
-@pytest.mark.parametrize("code", [1000, 1001, 1002, 1003, 1007, 1011, 1012, 1014, 3000, 4999])
-def test_the_status_of_a_close_frame_is_read(code: int) -> None:
-    assert decode_close(code.to_bytes(2, "big") + "grund: ü".encode()) == code
-
-
-def test_a_close_frame_without_a_status_is_a_normal_end() -> None:
-    assert decode_close(b"") == 1000
-
-
-@pytest.mark.parametrize("code", [0, 999, 1004, 1005, 1006, 1015, 1016, 2000, 2999, 5000, 65535])
-def test_a_status_that_may_not_stand_in_a_frame_is_refused(code: int) -> None:
-    with pytest.raises(ProtocolError) as refused:
-        decode_close(code.to_bytes(2, "big"))
-    assert refused.value.code == 1002
-
-
-def test_half_a_status_is_refused() -> None:
-    with pytest.raises(ProtocolError) as refused:
-        decode_close(b"\x03")
-    assert refused.value.code == 1002
-
-
-def test_a_reason_that_is_not_utf_8_is_refused() -> None:
-    with pytest.raises(ProtocolError) as refused:
-        decode_close(b"\x03\xe8\xff")
-    assert refused.value.code == 1007
-
-
-def test_a_close_frame_is_written() -> None:
-    assert encode_close(1012, "bye") == b"\x88\x05\x03\xf4bye"
-
-
-def test_a_long_reason_is_cut_between_characters() -> None:
-    frame = encode_close(1000, "ü" * 100)
-    assert frame == b"\x88\x7c\x03\xe8" + "ü".encode() * 61
-
-
-@pytest.mark.parametrize("payload", [b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xf4\x90\x80\x80"])
-def test_text_that_is_not_utf_8_is_refused_with_1007(payload: bytes) -> None:
-    with pytest.raises(ProtocolError) as refused:
-        decode_text(payload)
-    assert refused.value.code == 1007
-
-
-def test_all_of_unicode_is_text() -> None:
-    text = "a\0\n\u07ff\uffff\U0010ffff"
-    assert decode_text(text.encode()) == text
-
-
-# ------------------------------------------------------------------------------------- properties
+"""Streams that break §5, by the rule that they break."""
 
 PIECES = st.lists(st.binary(max_size=200), min_size=1, max_size=4)
 CONTROLS = st.tuples(st.sampled_from([PeerOpcode.PING, PeerOpcode.PONG]), st.binary(max_size=125))
@@ -229,8 +56,171 @@ MESSAGES = st.tuples(
 )
 
 
+def read_all(data: bytes, limit: int = 1 << 20) -> list[tuple[Opcode, bytes]]:
+    """Return the messages and control frames in `data`."""
+    reader = FrameReader(limit)
+    reader.feed(data)
+    return drain(reader)
+
+
+def drain(reader: FrameReader) -> list[tuple[Opcode, bytes]]:
+    """Return everything that can be read now, except fragments of incomplete messages."""
+    found = []
+    while (frame := reader.read()) is not None:
+        if frame[0] != Opcode.CONTINUATION:
+            found.append(frame)
+    return found
+
+
+def close_code(data: bytes, limit: int = 1 << 20) -> int:
+    """Return the close code of the error that `data` raises."""
+    with pytest.raises(ProtocolError) as caught:
+        read_all(data, limit)
+    return caught.value.code
+
+
+# -------------------------------------------------------------------------- the examples of §5.7
+
+
+def test_example_text_is_encoded() -> None:
+    assert encode_frame(Opcode.TEXT, b"Hello") == bytes.fromhex("810548656c6c6f")
+
+
+def test_example_masked_text_is_decoded() -> None:
+    assert read_all(HELLO) == [(Opcode.TEXT, b"Hello")]
+
+
+def test_example_ping_and_pong() -> None:
+    assert encode_frame(Opcode.PING, b"Hello") == bytes.fromhex("890548656c6c6f")
+    assert read_all(bytes.fromhex("8a8537fa213d7f9f4d5158")) == [(Opcode.PONG, b"Hello")]
+
+
+def test_example_lengths_are_encoded() -> None:
+    assert encode_frame(Opcode.BINARY, bytes(256)) == bytes.fromhex("827e0100") + bytes(256)
+    expected = bytes.fromhex("827f0000000000010000") + bytes(65536)
+    assert encode_frame(Opcode.BINARY, bytes(65536)) == expected
+
+
+@pytest.mark.parametrize("length", HEADS)
+def test_length_is_encoded(length: int) -> None:
+    payload = b"x" * length
+    assert encode_frame(Opcode.TEXT, payload) == bytes.fromhex(HEADS[length]) + payload
+
+
+@pytest.mark.parametrize("length", HEADS)
+def test_length_is_decoded(length: int) -> None:
+    payload = bytes(at % 251 for at in range(length))
+    assert read_all(masked(0x82, payload)) == [(Opcode.BINARY, payload)]
+
+
+# ------------------------------------------------------------------ fragments and control frames
+
+
+def test_fragments_are_assembled() -> None:
+    """Control frames may come between the fragments of a message (§5.4)."""
+    stream = masked(0x01, b"Hel") + masked(0x89, b"p") + masked(0x00, b"") + masked(0x80, b"lo")
+    assert read_all(stream) == [(Opcode.PING, b"p"), (Opcode.TEXT, b"Hello")]
+
+
+def test_message_follows_fragmented_one() -> None:
+    stream = masked(0x01, b"a") + masked(0x80, b"b") + HELLO
+    assert read_all(stream) == [(Opcode.TEXT, b"ab"), (Opcode.TEXT, b"Hello")]
+
+
+def test_fragment_reads_as_continuation() -> None:
+    reader = FrameReader(10)
+    reader.feed(masked(0x01, b"Hel"))
+    assert reader.read() == (Opcode.CONTINUATION, b"")
+    assert reader.read() is None
+
+
+@pytest.mark.parametrize("name", VIOLATIONS)
+def test_violation_is_code_1002(name: str) -> None:
+    assert close_code(VIOLATIONS[name]) == 1002
+
+
+def test_violation_is_found_in_two_bytes() -> None:
+    """A client cannot make the server wait for the rest of a frame that breaks the protocol."""
+    assert close_code(b"\x81\x05") == 1002
+
+
+def test_message_above_limit_is_code_1009() -> None:
+    assert read_all(masked(0x81, b"12345"), 5) == [(Opcode.TEXT, b"12345")]
+    assert close_code(masked(0x81, b"123456"), 5) == 1009
+
+
+def test_limit_applies_to_header() -> None:
+    """A message that is too big is rejected before its payload is received."""
+    assert close_code(bytes.fromhex("81ffffffffffffffffff") + MASK, 65536) == 1009
+
+
+def test_limit_applies_to_all_fragments() -> None:
+    stream = masked(0x01, b"123") + masked(0x00, b"45")
+    assert read_all(stream + masked(0x80, b""), 5) == [(Opcode.TEXT, b"12345")]
+    assert close_code(stream + masked(0x80, b"6"), 5) == 1009
+
+
+def test_limit_ignores_control_frames() -> None:
+    assert read_all(masked(0x89, bytes(125)), 5) == [(Opcode.PING, bytes(125))]
+
+
+# ------------------------------------------------------------------------- close frames and text
+
+
+@pytest.mark.parametrize("code", [1000, 1001, 1002, 1003, 1007, 1011, 1012, 1014, 3000, 4999])
+def test_close_code_is_decoded(code: int) -> None:
+    assert decode_close(code.to_bytes(2, "big") + "grund: ü".encode()) == code
+
+
+def test_empty_close_is_code_1000() -> None:
+    assert decode_close(b"") == 1000
+
+
+@pytest.mark.parametrize("code", [0, 999, 1004, 1005, 1006, 1015, 1016, 2000, 2999, 5000, 65535])
+def test_reserved_close_code_is_rejected(code: int) -> None:
+    with pytest.raises(ProtocolError) as caught:
+        decode_close(code.to_bytes(2, "big"))
+    assert caught.value.code == 1002
+
+
+def test_short_close_payload_is_rejected() -> None:
+    with pytest.raises(ProtocolError) as caught:
+        decode_close(b"\x03")
+    assert caught.value.code == 1002
+
+
+def test_invalid_utf8_reason_is_rejected() -> None:
+    with pytest.raises(ProtocolError) as caught:
+        decode_close(b"\x03\xe8\xff")
+    assert caught.value.code == 1007
+
+
+def test_close_is_encoded() -> None:
+    assert encode_close(1012, "bye") == b"\x88\x05\x03\xf4bye"
+
+
+def test_long_reason_is_cut_between_characters() -> None:
+    frame = encode_close(1000, "ü" * 100)
+    assert frame == b"\x88\x7c\x03\xe8" + "ü".encode() * 61
+
+
+@pytest.mark.parametrize("payload", [b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xf4\x90\x80\x80"])
+def test_invalid_utf8_text_is_code_1007(payload: bytes) -> None:
+    with pytest.raises(ProtocolError) as caught:
+        decode_text(payload)
+    assert caught.value.code == 1007
+
+
+def test_text_may_be_any_unicode() -> None:
+    text = "a\0\n\u07ff\uffff\U0010ffff"
+    assert decode_text(text.encode()) == text
+
+
+# ------------------------------------------------------------------------------------ properties
+
+
 @given(st.lists(MESSAGES, max_size=5), st.lists(st.integers(1, 50), min_size=1))
-def test_a_stream_reads_the_same_however_it_is_cut(
+def test_stream_reads_same_in_any_pieces(
     messages: list[tuple[PeerOpcode, list[bytes], list[tuple[PeerOpcode, bytes]]]],
     sizes: list[int],
 ) -> None:
@@ -255,7 +245,7 @@ def test_a_stream_reads_the_same_however_it_is_cut(
 
 
 @given(st.binary(max_size=300))
-def test_any_bytes_are_read_or_refused_with_a_status_of_the_protocol(data: bytes) -> None:
+def test_any_bytes_are_read_or_rejected(data: bytes) -> None:
     code: int = CloseCode.PROTOCOL_ERROR
     try:
         read_all(data, 100)
@@ -268,15 +258,13 @@ def test_any_bytes_are_read_or_refused_with_a_status_of_the_protocol(data: bytes
     st.sampled_from([PeerOpcode.TEXT, PeerOpcode.BINARY, PeerOpcode.PING, PeerOpcode.PONG]),
     st.binary(max_size=125),
 )
-def test_frames_are_written_as_a_strict_peer_writes_them(
-    opcode: PeerOpcode, payload: bytes
-) -> None:
+def test_frames_equal_those_of_websockets(opcode: PeerOpcode, payload: bytes) -> None:
     expected = Frame(opcode, payload).serialize(mask=False)
     assert encode_frame(Opcode(int(opcode)), payload) == expected
 
 
 @pytest.mark.parametrize("length", HEADS)
-def test_every_length_is_written_as_a_strict_peer_writes_it(length: int) -> None:
+def test_lengths_equal_those_of_websockets(length: int) -> None:
     payload = b"x" * length
     expected = Frame(PeerOpcode.TEXT, payload).serialize(mask=False)
     assert encode_frame(Opcode.TEXT, payload) == expected

@@ -1,4 +1,4 @@
-"""All topics and who is connected: the heartbeat, the limit, and the paced close."""
+"""All topics and connected clients: publishing, the limit, the heartbeat, and the paced close."""
 
 import asyncio
 from collections.abc import Iterator
@@ -6,51 +6,35 @@ from collections.abc import Iterator
 import pytest
 
 import aionotify.hub
-from aionotify.encoders import TEXT
 from aionotify.errors import Unavailable
 from aionotify.hub import Hub
 from aionotify.topic import Topic
-from aionotify.websocket import WebSocketSubscriber
-from tests.support.loop import FakeTransport, HandLoop, hand_turned
-from tests.unit.test_frames import masked
+from tests.support.builders import Clock, join
+from tests.support.frames import masked
+from tests.support.loop import HandLoop
+from tests.support.transport import FakeTransport
 
 TTL = 3600
+"""Seconds for which notifications are retained."""
+
 PING = b"\x89\x00"
 PONG = masked(0x8A, b"")
 
 
-class Clock:
-    """What the hub takes for the `time` module: the loop's own time."""
-
-    def __init__(self, loop: HandLoop) -> None:
-        self._loop = loop
-
-    def time(self) -> float:
-        return 1_763_884_800.0 + self._loop.now
-
-    def monotonic(self) -> float:
-        return self._loop.now
-
-
 @pytest.fixture
-def loop(monkeypatch: pytest.MonkeyPatch) -> Iterator[HandLoop]:
-    """The running loop, turned by hand, with the hub on its clock."""
-    with hand_turned() as loop:
-        monkeypatch.setattr(aionotify.hub, "time", Clock(loop))
-        yield loop
-
-
-async def unheard(subscriber: WebSocketSubscriber, text: str) -> None:
-    """Nobody says anything here."""
+def loop(loop: HandLoop, monkeypatch: pytest.MonkeyPatch) -> HandLoop:
+    """The running event loop, turned by hand, with the hub on its clock."""
+    monkeypatch.setattr(aionotify.hub, "time", Clock(loop.monotonic))
+    return loop
 
 
 def topic(hub: Hub, name: str) -> Topic:
-    """The topic of that name, begun at nothing if it is not there."""
+    """Return the topic `name`, created empty if it does not exist."""
     return hub.get_topic(name) or hub.create_topic(name, 0, ())
 
 
 def is_open(hub: Hub) -> bool:
-    """Whether one more may join."""
+    """Return whether another client may connect."""
     try:
         hub.ensure_capacity()
     except Unavailable:
@@ -58,37 +42,27 @@ def is_open(hub: Hub) -> bool:
     return True
 
 
-def join(topic: Topic, room: float = float("inf")) -> FakeTransport:
-    """One more client, in `topic`."""
-    subscriber = WebSocketSubscriber(
-        TEXT, 30, admin=False, topic=topic.name, limit=100, receive=unheard
-    )
-    transport = FakeTransport(subscriber, room)
-    topic.subscribe(subscriber)
-    return transport
-
-
-def hear(client: FakeTransport) -> None:
-    """The client answers."""
+def answer_ping(client: FakeTransport) -> None:
+    """Send a pong from `client`."""
     client.protocol.data_received(PONG)
 
 
-def made(max_connections: int = 10_000) -> Hub:
-    """A hub without clients."""
+def new_hub(max_connections: int = 10_000) -> Hub:
+    """Return a hub without clients."""
     return Hub(1000, TTL, max_connections)
 
 
-# ------------------------------------------------------------------------- topics, publishing
+# ------------------------------------------------------------------------- topics and publishing
 
 
-def test_a_topic_is_made_once() -> None:
-    hub = made()
+def test_topic_is_created_once() -> None:
+    hub = new_hub()
     assert topic(hub, "main") is topic(hub, "main")
     assert topic(hub, "main") is not topic(hub, "other")
 
 
-def test_what_is_published_reaches_the_topic_alone(loop: HandLoop) -> None:
-    hub = made()
+def test_publish_reaches_its_topic_only(loop: HandLoop) -> None:
+    hub = new_hub()
     here, there = join(topic(hub, "main")), join(topic(hub, "other"))
     hub.publish(topic(hub, "main"), "Hello", 0)
     loop.settle()
@@ -96,15 +70,13 @@ def test_what_is_published_reaches_the_topic_alone(loop: HandLoop) -> None:
     assert there.take() == b""
 
 
-def test_an_id_is_above_what_others_have_stored(loop: HandLoop) -> None:
-    hub = made()
+def test_id_exceeds_stored_ids(loop: HandLoop) -> None:
+    hub = new_hub()
     assert hub.publish(topic(hub, "main"), "Hello", 1 << 52).id == (1 << 52) + 1
 
 
-def test_what_is_older_than_its_time_is_dropped_when_something_is_published(
-    loop: HandLoop,
-) -> None:
-    hub = made()
+def test_expired_history_is_dropped(loop: HandLoop) -> None:
+    hub = new_hub()
     hub.publish(topic(hub, "main"), "old", 0)
     loop.advance(TTL + 1)
     hub.publish(topic(hub, "main"), "new", 0)
@@ -112,8 +84,8 @@ def test_what_is_older_than_its_time_is_dropped_when_something_is_published(
     assert (log.first, log.head) == (1, 2)
 
 
-def test_connections_are_counted_over_all_topics_and_limited(loop: HandLoop) -> None:
-    hub = made(max_connections=2)
+def test_connection_limit_spans_topics(loop: HandLoop) -> None:
+    hub = new_hub(max_connections=2)
     first = join(topic(hub, "main"))
     assert (hub.connected, is_open(hub)) == (1, True)
     join(topic(hub, "other"))
@@ -123,13 +95,13 @@ def test_connections_are_counted_over_all_topics_and_limited(loop: HandLoop) -> 
     assert (hub.connected, is_open(hub)) == (1, True)
 
 
-# ---------------------------------------------------------------------------------- heartbeat
+# ------------------------------------------------------------------------------------- heartbeat
 
 
 @pytest.fixture
 def beating(loop: HandLoop) -> Iterator[Hub]:
-    """A hub whose heart beats every 10 s."""
-    hub = made()
+    """A hub with a heartbeat every 10 s."""
+    hub = new_hub()
     task = loop.create_task(hub.heartbeat(10))
     loop.settle()
     yield hub
@@ -138,7 +110,7 @@ def beating(loop: HandLoop) -> Iterator[Hub]:
     assert task.cancelled()
 
 
-def test_one_pulse_pings_all_and_needs_no_timer_for_each(loop: HandLoop, beating: Hub) -> None:
+def test_heartbeat_pings_all_with_one_timer(loop: HandLoop, beating: Hub) -> None:
     clients = [join(topic(beating, "main")) for _ in range(500)]
     assert loop.timers == 1
     loop.advance(10.5)
@@ -146,7 +118,7 @@ def test_one_pulse_pings_all_and_needs_no_timer_for_each(loop: HandLoop, beating
     assert loop.timers == 1
 
 
-def test_a_pulse_over_many_gives_the_loop_back(loop: HandLoop, beating: Hub) -> None:
+def test_heartbeat_yields_to_loop(loop: HandLoop, beating: Hub) -> None:
     clients = [join(topic(beating, "main")) for _ in range(450)]
     loop.now = 10.0
     pinged = []
@@ -158,37 +130,36 @@ def test_a_pulse_over_many_gives_the_loop_back(loop: HandLoop, beating: Hub) -> 
     assert max(pinged) == 100
 
 
-def test_who_answers_stays_and_who_is_silent_for_two_is_cut_off(
-    loop: HandLoop, beating: Hub
-) -> None:
+def test_missed_pongs_disconnect(loop: HandLoop, beating: Hub) -> None:
+    """A client that answers stays; one that misses two pongs is disconnected."""
     alive, dead = join(topic(beating, "main")), join(topic(beating, "main"))
     for _ in range(2):
         loop.advance(10)
-        hear(alive)
+        answer_ping(alive)
     loop.advance(5)
     assert dead.protocol.connected
     loop.advance(5)
-    hear(alive)
+    answer_ping(alive)
     assert dead.aborted
     loop.settle()
     assert beating.connected == 1
     for _ in range(10):
         loop.advance(10)
-        hear(alive)
+        answer_ping(alive)
     assert alive.protocol.connected
 
 
-def test_a_vanished_peer_whose_kernel_takes_no_byte_disappears_as_well(
-    loop: HandLoop, beating: Hub
-) -> None:
+def test_vanished_peer_is_disconnected(loop: HandLoop, beating: Hub) -> None:
+    """The stall time-out covers peers that are not pinged because their buffer is full."""
     join(topic(beating, "main"), room=0)
     loop.advance(100)
     assert beating.connected == 0
 
 
-def test_those_who_leave_are_neither_pinged_nor_cut_off(
+def test_heartbeat_skips_closing_clients(
     loop: HandLoop, beating: Hub, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Clients that leave between two slices of a heartbeat are not pinged or disconnected."""
     clients = [join(topic(beating, "main")) for _ in range(250)]
     loop.advance(21)
     late, gone = clients[-1], clients[-2]
@@ -205,20 +176,21 @@ def test_those_who_leave_are_neither_pinged_nor_cut_off(
     assert len(caplog.messages) == 248 - 100
 
 
-# ------------------------------------------------------------------------------------- the end
+# -------------------------------------------------------------------------------------- shutdown
 
 
-def ended(loop: HandLoop, hub: Hub, grace: float) -> asyncio.Task[None]:
-    """The close, begun."""
+def shutdown(loop: HandLoop, hub: Hub, grace: float) -> asyncio.Task[None]:
+    """Start the shutdown of `hub`."""
     task: asyncio.Task[None] = loop.create_task(hub.shutdown(grace))
     loop.turn()
     return task
 
 
-def test_everybody_is_told_to_come_back_and_nobody_may_join(loop: HandLoop) -> None:
-    hub = made()
+def test_shutdown_closes_all_with_1012(loop: HandLoop) -> None:
+    """No other client may connect meanwhile."""
+    hub = new_hub()
     clients = [join(topic(hub, "main")) for _ in range(3)]
-    task = ended(loop, hub, 5)
+    task = shutdown(loop, hub, 5)
     assert not is_open(hub)
     loop.advance(1)
     for client in clients:
@@ -229,10 +201,11 @@ def test_everybody_is_told_to_come_back_and_nobody_may_join(loop: HandLoop) -> N
     assert not any(client.aborted for client in clients)
 
 
-def test_many_are_closed_one_after_another_over_half_the_grace_at_most(loop: HandLoop) -> None:
-    hub = made()
+def test_shutdown_is_paced(loop: HandLoop) -> None:
+    """5,000 clients are closed one after another, over half of the grace period."""
+    hub = new_hub()
     clients = [join(topic(hub, "main")) for _ in range(5000)]
-    ended(loop, hub, 5)
+    shutdown(loop, hub, 5)
     loop.advance(1.25)
     told = sum(client.writes for client in clients)
     assert 2000 < told < 3000
@@ -240,11 +213,12 @@ def test_many_are_closed_one_after_another_over_half_the_grace_at_most(loop: Han
     assert all(client.writes == 1 for client in clients)
 
 
-def test_who_does_not_answer_is_cut_off_after_the_grace(loop: HandLoop) -> None:
-    hub = made()
+def test_shutdown_disconnects_after_grace(loop: HandLoop) -> None:
+    """Whether a client does not answer the close frame, or does not even read it."""
+    hub = new_hub()
     silent, stalled = join(topic(hub, "main")), join(topic(hub, "main"), room=0)
     stalled.protocol.write(b"x", 0)
-    task = ended(loop, hub, 2)
+    task = shutdown(loop, hub, 2)
     loop.advance(1.9)
     assert not task.done()
     assert silent.protocol.connected
@@ -254,16 +228,16 @@ def test_who_does_not_answer_is_cut_off_after_the_grace(loop: HandLoop) -> None:
     assert stalled.aborted
 
 
-def test_nobody_to_close_takes_no_time(loop: HandLoop) -> None:
-    task = ended(loop, made(), 5)
+def test_shutdown_without_clients_is_immediate(loop: HandLoop) -> None:
+    task = shutdown(loop, new_hub(), 5)
     loop.advance(0.02)
     assert task.done()
 
 
-def test_who_leaves_while_others_are_closed_is_not_written_to(loop: HandLoop) -> None:
-    hub = made()
+def test_shutdown_skips_lost_clients(loop: HandLoop) -> None:
+    hub = new_hub()
     clients = [join(topic(hub, "main")) for _ in range(100)]
-    task = ended(loop, hub, 5)
+    task = shutdown(loop, hub, 5)
     clients[-1].lose()
     loop.advance(1)
     assert clients[-1].writes == 0

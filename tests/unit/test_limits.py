@@ -1,4 +1,4 @@
-"""How many connections the operating system leaves room for."""
+"""The limit on open files is raised, and leaves room for files that are not connections."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ from aionotify.limits import connections_allowed, raise_file_limit
 
 
 class FakeResource:
-    """The `resource` module of a system with these limits."""
+    """A stand-in for the `resource` module of a system with these limits."""
 
     RLIMIT_NOFILE = 7
     RLIM_INFINITY = -1
@@ -31,11 +31,11 @@ class FakeResource:
 
 
 def use(monkeypatch: pytest.MonkeyPatch, resource: FakeResource | None) -> None:
-    """Let the module find `resource`."""
+    """Replace the `resource` module in `aionotify.limits`."""
     monkeypatch.setattr(aionotify.limits, "resource", resource)
 
 
-def test_the_soft_limit_is_raised_to_the_hard_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_soft_limit_is_raised_to_hard_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     resource = FakeResource(1024, 524288)
     use(monkeypatch, resource)
     raise_file_limit()
@@ -43,9 +43,7 @@ def test_the_soft_limit_is_raised_to_the_hard_one(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("error", [ValueError("not so many"), OSError("not allowed")])
-def test_a_system_that_refuses_is_left_as_it_is(
-    monkeypatch: pytest.MonkeyPatch, error: Exception
-) -> None:
+def test_refused_limit_is_left_alone(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     resource = FakeResource(256, -1, error)
     use(monkeypatch, resource)
     raise_file_limit()
@@ -53,20 +51,18 @@ def test_a_system_that_refuses_is_left_as_it_is(
 
 
 @pytest.mark.parametrize(("soft", "allowed"), [(1024, 924), (101, 1), (50, 1), (-1, 1_000_000)])
-def test_some_files_are_kept_for_what_is_no_subscriber(
-    monkeypatch: pytest.MonkeyPatch, soft: int, allowed: int
-) -> None:
+def test_some_files_are_reserved(monkeypatch: pytest.MonkeyPatch, soft: int, allowed: int) -> None:
     use(monkeypatch, FakeResource(soft, -1))
     assert connections_allowed() == allowed
 
 
-def test_where_there_is_no_such_limit_nothing_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_limit_allows_maximum(monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, None)
     raise_file_limit()
     assert connections_allowed() == 1_000_000
 
 
-def test_the_module_is_imported_where_resource_does_not_exist() -> None:
+def test_module_imports_without_resource() -> None:
     program = (
         "import sys; sys.modules['resource'] = None; import aionotify.limits as limits;"
         "limits.raise_file_limit(); print(limits.connections_allowed())"

@@ -1,4 +1,4 @@
-"""`python -m aionotify`: the flags, the first lines, the exit status."""
+"""`python -m aionotify`: flags, first log lines, signals and exit status."""
 
 import asyncio
 import os
@@ -18,11 +18,27 @@ from aionotify import __version__
 from aionotify.settings import Settings
 from tests.support import ROOT, ServerProcess, free_port, running_server
 
+PROBING = """
+import sys
+from aionotify.__main__ import main
+from aionotify.cache.memcached import Memcached
+
+connect = Memcached.connect
+
+async def announced(address):
+    print("probing", flush=True)
+    return await connect(address)
+
+Memcached.connect = announced
+sys.exit(main(sys.argv[1:]))
+"""
+"""The program, but it prints a line when it starts to probe memcached."""
+
 
 def run(
     *arguments: str, folder: Path, environment: dict[str, str] | None = None
 ) -> tuple[int, str, str]:
-    """Run the program to its end: exit status, standard output, standard error."""
+    """Run the program, and return its exit status, standard output and standard error."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -40,16 +56,16 @@ def run(
 
 
 def nowhere() -> dict[str, str]:
-    """An environment with which no memcached is found."""
+    """Return an environment without a reachable memcached."""
     return {"MEMCACHED_HOST": f"127.0.0.1:{free_port()}"}
 
 
-def test_the_version(tmp_path: Path) -> None:
+def test_version_is_printed(tmp_path: Path) -> None:
     assert run("--version", folder=tmp_path) == (0, f"aionotify {__version__}\n", "")
     assert re.fullmatch(r"\d+\.\d+\.\d+", __version__)
 
 
-def test_the_help_names_every_flag(tmp_path: Path) -> None:
+def test_help_names_every_flag(tmp_path: Path) -> None:
     status, printed, complaint = run("--help", folder=tmp_path)
     assert (status, complaint) == (0, "")
     for flag in ("--host", "--port", "--env-file", "--log-level", "--version"):
@@ -61,30 +77,29 @@ def test_the_help_names_every_flag(tmp_path: Path) -> None:
     [
         (
             ["--port", "http"],
-            "aionotify: AIONOTIFY_PORT: 'http' is not accepted; accepted is a port from 0 to "
-            "65535 (0 picks a free one)\n",
+            "aionotify: AIONOTIFY_PORT: invalid value 'http' (expected a port from 0 to 65535)\n",
         ),
         (
             ["--log-level", "loud"],
-            "aionotify: AIONOTIFY_LOG_LEVEL: 'loud' is not accepted; accepted is debug, info, "
-            "warning or error\n",
+            "aionotify: AIONOTIFY_LOG_LEVEL: invalid value 'loud' (expected debug, info, warning "
+            "or error)\n",
         ),
         (
             ["--host", "http://localhost"],
-            "aionotify: AIONOTIFY_HOST: 'http://localhost' is not accepted; accepted is a host "
-            "name or an address\n",
+            "aionotify: AIONOTIFY_HOST: invalid value 'http://localhost' (expected a host name or "
+            "an address)\n",
         ),
         (["--env-file", "no.env"], "aionotify: --env-file: 'no.env' is not a file\n"),
     ],
 )
-def test_a_flag_that_makes_no_sense(arguments: Sequence[str], line: str, tmp_path: Path) -> None:
+def test_invalid_flag_exits_with_2(arguments: Sequence[str], line: str, tmp_path: Path) -> None:
     assert run(*arguments, folder=tmp_path) == (2, "", line)
 
 
-def test_a_variable_that_makes_no_sense(tmp_path: Path) -> None:
+def test_invalid_variable_exits_with_2(tmp_path: Path) -> None:
     line = (
-        "aionotify: AIONOTIFY_RECENT_LIMIT: '0' is not accepted; accepted is a whole number from "
-        "1 to 1000\n"
+        "aionotify: AIONOTIFY_RECENT_LIMIT: invalid value '0' (expected a whole number from 1 to "
+        "1000)\n"
     )
     environment = {"AIONOTIFY_RECENT_LIMIT": "0"}
     assert run(folder=tmp_path, environment=environment) == (2, "", line)
@@ -92,14 +107,14 @@ def test_a_variable_that_makes_no_sense(tmp_path: Path) -> None:
     assert run(folder=tmp_path) == (2, "", line)
 
 
-def test_an_unknown_flag(tmp_path: Path) -> None:
+def test_unknown_flag_exits_with_2(tmp_path: Path) -> None:
     status, printed, complaint = run("--prot", "1", folder=tmp_path)
     assert (status, printed) == (2, "")
     assert "unrecognized arguments: --prot" in complaint
 
 
 def test_flags_become_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """And what is not given is left to the environment and the file."""
+    """Flags that are not given leave the setting to the environment and the file."""
     run_with: list[Settings] = []
 
     def keep(settings: Settings) -> int:
@@ -120,11 +135,11 @@ def test_flags_become_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 
 
 def lines(server: ServerProcess) -> list[str]:
-    """What it has printed, without the times."""
+    """Return the log of `server` without the times."""
     return [line.partition(",")[2][4:] for line in server.output().splitlines()]
 
 
-async def test_the_start_and_the_end_print_one_line_each() -> None:
+async def test_start_and_stop_are_logged() -> None:
     environment = nowhere()
     async with running_server(environment) as server:
         assert lines(server) == [
@@ -144,7 +159,7 @@ async def test_the_start_and_the_end_print_one_line_each() -> None:
 @pytest.mark.parametrize(
     ("level", "printed"), [("info", ["WARNING", "ERROR"]), ("error", ["ERROR"])]
 )
-def test_the_level_of_the_log(level: str, printed: list[str], tmp_path: Path) -> None:
+def test_log_level_filters_lines(level: str, printed: list[str], tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         environment = {**nowhere(), "AIONOTIFY_PROT": "1", "AIONOTIFY_HOST": "127.0.0.1"}
@@ -155,16 +170,16 @@ def test_the_level_of_the_log(level: str, printed: list[str], tmp_path: Path) ->
         assert [line.split()[2] for line in logged.splitlines()] == printed
 
 
-async def test_a_misspelt_variable_is_hinted_at() -> None:
+async def test_unknown_setting_is_logged() -> None:
     async with running_server({**nowhere(), "AIONOTIFY_RECENT_LIMT": "7"}) as server:
         assert lines(server)[0] == (
-            "WARNING aionotify: AIONOTIFY_RECENT_LIMT is no setting and does nothing; did you "
-            "mean AIONOTIFY_RECENT_LIMIT?"
+            "WARNING aionotify: unknown setting AIONOTIFY_RECENT_LIMT is ignored; did you mean "
+            "AIONOTIFY_RECENT_LIMIT?"
         )
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda each: each.name)
-async def test_a_signal_closes_the_clients_with_1012_and_the_status_is_0(
+async def test_signal_closes_clients_with_1012(
     number: signal.Signals,
 ) -> None:
     async with running_server(nowhere()) as server:
@@ -177,7 +192,7 @@ async def test_a_signal_closes_the_clients_with_1012_and_the_status_is_0(
         assert "Traceback" not in server.output()
 
 
-async def test_signals_one_after_another_are_no_harm() -> None:
+async def test_repeated_signals_stop_cleanly() -> None:
     async with running_server(nowhere()) as server, connect(server.ws_url):
         server.process.send_signal(signal.SIGINT)
         server.process.send_signal(signal.SIGTERM)
@@ -185,13 +200,13 @@ async def test_signals_one_after_another_are_no_harm() -> None:
         assert "Traceback" not in server.output()
 
 
-async def test_a_signal_during_the_start_ends_it(tmp_path: Path) -> None:
-    """While a memcached that never answers is being probed."""
+async def test_signal_during_start_stops_cleanly(tmp_path: Path) -> None:
+    """The signal comes while the server probes a memcached that never answers."""
     log = tmp_path / "log"
     with socket.create_server(("127.0.0.1", 0)) as silent, log.open("wb") as printed:
         port = silent.getsockname()[1]
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", STARTING, "--port", "0"),
+            *(sys.executable, "-c", PROBING, "--port", "0"),
             cwd=tmp_path,
             env={**os.environ, "PYTHONPATH": str(ROOT), "MEMCACHED_HOST": f"127.0.0.1:{port}"},
             stdout=asyncio.subprocess.PIPE,
@@ -202,19 +217,3 @@ async def test_a_signal_during_the_start_ends_it(tmp_path: Path) -> None:
         process.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(process.wait(), 8) == 0
     assert "Traceback" not in log.read_text(encoding="utf-8")
-
-
-STARTING = """
-import sys
-from aionotify.__main__ import main
-from aionotify.cache.memcached import Memcached
-
-connect = Memcached.connect
-
-async def announced(address):
-    print("probing", flush=True)
-    return await connect(address)
-
-Memcached.connect = announced
-sys.exit(main(sys.argv[1:]))
-"""

@@ -1,4 +1,4 @@
-"""What can be asked, whatever the wire format: publish, recent, join."""
+"""The operations of the server, whatever the wire format: publish, recent, subscribe."""
 
 import asyncio
 import gc
@@ -12,71 +12,60 @@ from hypothesis import strategies as st
 
 import aionotify.cache
 import aionotify.fanout
+import aionotify.hub
 from aionotify.cache import Cache
-from aionotify.encoders import TEXT
 from aionotify.errors import EmptyMessage, MessageTooBig, Unavailable
 from aionotify.hub import Hub
 from aionotify.net import Address
 from aionotify.notification import Notification
-from aionotify.notifier import Notifier, Subscription
-from aionotify.stats import ClientKind
-from aionotify.subscriber import Subscriber
-from tests.support import MemcachedProcess, eventually, free_port
+from aionotify.notifier import Notifier
+from tests.support.builders import Clock, new_subscriber
+from tests.support.loop import hand_turned
+from tests.support.memcached import MemcachedProcess
+from tests.support.transport import FakeTransport
+from tests.support.waiting import eventually, free_port
 
 SPACE = " \t\r\n\v\f\x1c\x85\xa0\u2003\u2028\u3000"
 """Characters that Python's `str.strip` takes for white space, as the FastAPI version did."""
 
-
-class Transport(asyncio.Transport):
-    """Takes everything at once, and keeps it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.written = b""
-        self.subscriber: Subscriber
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Keep `data`."""
-        self.written += data
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """There is no buffer."""
-
-
-class TextClient(Subscriber):
-    """A client that only listens."""
-
-    kind = ClientKind.WEBSOCKET_TEXT
+TTL = 3600
+"""Seconds for which notifications are retained."""
 
 
 class Parts:
-    """A notifier, and what it is made of."""
+    """A notifier, its cache and its hub."""
 
-    def __init__(self, cache: Cache, clients: int = 10, limit: int = 20) -> None:
-        self.cache = cache
-        self.hub = Hub(1000, 3600, clients)
-        self.notifier = Notifier(self.hub, cache, limit)
+    def __init__(
+        self,
+        cache: Cache | None = None,
+        *,
+        max_connections: int = 10,
+        history_limit: int = 1000,
+    ) -> None:
+        """Build a notifier for messages of 20 bytes, by default without memcached."""
+        self.cache = cache or Cache([], 5, TTL)
+        self.hub = Hub(history_limit, TTL, max_connections)
+        self.notifier = Notifier(self.hub, self.cache, 20)
 
-    def join(self, head: bytes = b"", topic: str = "main") -> Transport:
-        """Somebody new; what they are sent."""
-        self.hub.ensure_capacity()
-        subscriber, transport = TextClient(TEXT, 30), Transport()
-        subscriber.connection_made(transport)
-        Subscription(self.notifier, self.cache, topic).start(subscriber, head)
-        transport.subscriber = subscriber
+    async def join(self, head: bytes = b"", topic: str = "main") -> FakeTransport:
+        """Subscribe a plain-text client, and return its connection."""
+        subscription = await self.notifier.prepare(topic)
+        subscriber = new_subscriber(topic)
+        transport = FakeTransport(subscriber)
+        subscription.start(subscriber, head)
         return transport
 
 
 @pytest.fixture
 def parts() -> Parts:
-    """Without memcached, and not started."""
-    return Parts(Cache([], 5, 3600))
+    """A notifier without memcached."""
+    return Parts()
 
 
 @asynccontextmanager
 async def started(memcached: MemcachedProcess) -> AsyncIterator[Parts]:
-    """With a memcached."""
-    parts = Parts(Cache([Address("127.0.0.1", memcached.port)], 5, 3600))
+    """Run a notifier with `memcached`."""
+    parts = Parts(Cache([Address("127.0.0.1", memcached.port)], 5, TTL))
     await parts.cache.start()
     await parts.notifier.start()
     yield parts
@@ -84,12 +73,15 @@ async def started(memcached: MemcachedProcess) -> AsyncIterator[Parts]:
 
 
 def frame(text: str) -> bytes:
-    """A short text frame from a server."""
+    """Return a short text frame from a server."""
     payload = text.encode()
     return bytes((0x81, len(payload))) + payload
 
 
-async def test_what_is_published_is_in_the_recents_at_once(parts: Parts) -> None:
+# ------------------------------------------------------------------------------------ publishing
+
+
+async def test_published_is_recent_at_once(parts: Parts) -> None:
     before = time.time()
     notification = await parts.notifier.publish("Hello")
     assert await parts.notifier.recent() == [notification]
@@ -104,13 +96,14 @@ async def test_ids_increase_within_a_microsecond(parts: Parts) -> None:
 
 
 @pytest.mark.parametrize("text", ["", " ", SPACE])
-async def test_an_empty_message_is_refused(parts: Parts, text: str) -> None:
+async def test_empty_message_is_rejected(parts: Parts, text: str) -> None:
     with pytest.raises(EmptyMessage, match=r"^Empty notifications are not sent\.$"):
         await parts.notifier.publish(text)
     assert await parts.notifier.recent() == []
 
 
-async def test_a_message_may_have_so_many_bytes_and_no_more(parts: Parts) -> None:
+async def test_message_above_limit_is_rejected(parts: Parts) -> None:
+    """The limit is in bytes, and applies after white space was stripped."""
     await parts.notifier.publish("é" * 10)
     await parts.notifier.publish(f"  {'x' * 20}  ")
     problem = r"^The message has 21 bytes; the limit is 20\.$"
@@ -124,74 +117,71 @@ async def test_a_message_may_have_so_many_bytes_and_no_more(parts: Parts) -> Non
     st.text(st.characters(codec="utf-8"), min_size=1, max_size=5),
     st.text(SPACE),
 )
-def test_white_space_goes_at_both_ends_and_nowhere_else(
-    before: str, inner: str, after: str
-) -> None:
-    async def publish() -> str:
-        notifier = Parts(Cache([], 5, 3600)).notifier
-        return (await notifier.publish(f"{before}<{inner}>{after}")).message
-
-    assert asyncio.run(publish()) == f"<{inner}>"
+def test_message_is_stripped_at_both_ends(before: str, inner: str, after: str) -> None:
+    with hand_turned() as loop:
+        task = loop.create_task(Parts().notifier.publish(f"{before}<{inner}>{after}"))
+        loop.settle()
+    assert task.result().message == f"<{inner}>"
 
 
-async def test_who_joins_gets_the_head_the_recents_and_all_that_follows_in_order(
-    parts: Parts,
-) -> None:
-    for number in range(7):
-        await parts.notifier.publish(f"{number}")
-    transport = parts.join(b"head ")
-    recents = b"".join(frame(f"[Recent] {number}") for number in range(2, 7))
-    assert transport.written == b"head " + recents
-    await parts.notifier.publish("live")
-    await eventually(lambda: transport.written.endswith(b"live"))
-    assert transport.written == b"head " + recents + frame("[Notification] live")
-
-
-async def test_there_is_no_seam_between_what_was_and_what_comes(parts: Parts) -> None:
-    """What the fan-out has not yet delivered when somebody joins is shown once, as a recent."""
-    early = parts.join()
-    await parts.notifier.publish("between")
-    late = parts.join()
-    await parts.notifier.publish("after")
-    await eventually(lambda: early.written.endswith(b"after") and late.written.endswith(b"after"))
-    assert late.written == frame("[Recent] between") + frame("[Notification] after")
-    assert early.written == frame("[Notification] between") + frame("[Notification] after")
-
-
-async def test_no_more_may_join_than_are_allowed() -> None:
-    parts = Parts(Cache([], 5, 3600), clients=2)
-    transports = [parts.join(), parts.join()]
-    with pytest.raises(Unavailable, match=r"^Too many clients are connected"):
-        parts.join()
-    first = next(parts.hub.subscribers())
-    assert first.transport is transports[0]
-    first.connection_lost(None)
-    parts.join()
-    assert parts.hub.connected == 2
-
-
-async def test_many_busy_publishers_do_not_overtake_those_who_read(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """They wait for the fan-out before what it has yet to deliver is pushed out of the log."""
+async def test_publishers_wait_for_fanout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many busy publishers evict nothing that the fan-out has yet to deliver."""
     monkeypatch.setattr(aionotify.fanout, "TIME_SLICE", -1)
-    parts = Parts(Cache([], 5, 3600), clients=500)
-    parts.hub = Hub(20, 3600, 500)
-    parts.notifier = Notifier(parts.hub, parts.cache, 20)
-    transports = [parts.join() for _ in range(500)]
+    parts = Parts(max_connections=500, history_limit=20)
+    transports = [await parts.join() for _ in range(500)]
 
-    async def publish(who: int) -> None:
+    async def publish(publisher: int) -> None:
         for number in range(10):
-            await parts.notifier.publish(f"{who}.{number}.")
+            await parts.notifier.publish(f"{publisher}.{number}.")
 
     await asyncio.gather(*map(publish, range(50)))
-    await eventually(lambda: all(each.written.count(b"[Notif") == 500 for each in transports))
+    await eventually(lambda: all(each.sent.count(b"[Notif") == 500 for each in transports))
     assert parts.hub.connected == 500
 
 
-async def test_a_new_process_goes_on_where_the_last_one_ended(
-    memcached: MemcachedProcess,
-) -> None:
+# ----------------------------------------------------------------------------------- subscribing
+
+
+async def test_join_replays_recent_then_live(parts: Parts) -> None:
+    """A subscriber is sent the head, the newest five, and everything that follows, in order."""
+    for number in range(7):
+        await parts.notifier.publish(f"{number}")
+    transport = await parts.join(b"head ")
+    recents = b"".join(frame(f"[Recent] {number}") for number in range(2, 7))
+    assert transport.sent == b"head " + recents
+    await parts.notifier.publish("live")
+    await eventually(lambda: transport.sent.endswith(b"live"))
+    assert transport.sent == b"head " + recents + frame("[Notification] live")
+
+
+async def test_join_during_fanout_repeats_nothing(parts: Parts) -> None:
+    """A notification that is not delivered yet is sent to a new subscriber once, as recent."""
+    early = await parts.join()
+    await parts.notifier.publish("between")
+    late = await parts.join()
+    await parts.notifier.publish("after")
+    await eventually(lambda: early.sent.endswith(b"after") and late.sent.endswith(b"after"))
+    assert late.sent == frame("[Recent] between") + frame("[Notification] after")
+    assert early.sent == frame("[Notification] between") + frame("[Notification] after")
+
+
+async def test_connection_limit_rejects_until_one_leaves() -> None:
+    parts = Parts(max_connections=2)
+    transports = [await parts.join(), await parts.join()]
+    with pytest.raises(Unavailable, match=r"^Too many clients are connected"):
+        await parts.join()
+    first = next(parts.hub.subscribers())
+    assert first.transport is transports[0]
+    first.connection_lost(None)
+    await parts.join()
+    assert parts.hub.connected == 2
+
+
+# ------------------------------------------------------------------------ memcached and restarts
+
+
+async def test_restart_continues_from_memcached(memcached: MemcachedProcess) -> None:
+    """A new process has the recent notifications of the last one, and higher ids."""
     async with started(memcached) as parts:
         published = [await parts.notifier.publish(f"{number}") for number in range(7)]
     async with started(memcached) as parts:
@@ -199,75 +189,76 @@ async def test_a_new_process_goes_on_where_the_last_one_ended(
         assert (await parts.notifier.publish("next")).id > published[-1].id
 
 
-async def test_ids_go_on_above_those_of_a_clock_that_was_ahead(parts: Parts) -> None:
+async def test_ids_exceed_those_of_a_fast_clock(parts: Parts) -> None:
+    """Ids continue above those of a server whose clock was an hour ahead."""
     ahead = Notification(int((time.time() + 3600) * 1_000_000), int(time.time() * 1000), "ahead")
     parts.cache.add("main", ahead)
     assert ahead.id < (await parts.notifier.publish("next")).id <= ahead.id + 2
 
 
-async def test_what_another_process_published_is_among_the_recents(
-    memcached: MemcachedProcess,
-) -> None:
+async def test_recent_includes_other_servers(memcached: MemcachedProcess) -> None:
     async with started(memcached) as one, started(memcached) as two:
         await one.notifier.publish("of one")
         await eventually(lambda: memcached.messages() == ["of one"])
         assert [each.message for each in await two.notifier.recent()] == ["of one"]
-        assert two.join().written == frame("[Recent] of one")
+        assert (await two.join()).sent == frame("[Recent] of one")
 
 
-async def test_an_unreachable_memcached_is_no_matter() -> None:
-    cache = Cache([Address("127.0.0.1", free_port())], 5, 3600)
-    parts = Parts(cache)
-    await cache.start()
+async def test_unreachable_memcached_falls_back_to_memory() -> None:
+    parts = Parts(Cache([Address("127.0.0.1", free_port())], 5, TTL))
+    await parts.cache.start()
     await parts.notifier.start()
     await parts.notifier.publish("Hello")
     assert [each.message for each in await parts.notifier.recent()] == ["Hello"]
-    await cache.stop()
+    await parts.cache.stop()
 
 
-# -------------------------------------------------------------------- a topic leaves nothing
+# --------------------------------------------------------------------------------- unused topics
 
 
 def holdings(parts: Parts) -> list[int]:
-    """How many things each part still keeps for topics."""
+    """Return how many objects each part keeps for topics."""
     cache, hub = parts.cache, parts.hub
     kept = (hub._topics, cache._known, cache._dirty, cache._opened, cache._waiting, cache._reads)
     return [*(len(each) for each in kept), hub.connected, hub.websockets, len(hub._fanout._active)]
 
 
-async def test_topics_that_were_only_listened_to_are_forgotten_at_once(parts: Parts) -> None:
-    """A hundred thousand of them leave no object behind."""
-    parts.join(topic="first").subscriber.connection_lost(None)
+async def test_topics_without_history_are_forgotten(parts: Parts) -> None:
+    """Topics that were only subscribed to leave no object behind: fewer than 1 in 100."""
+    (await parts.join(topic="first")).protocol.connection_lost(None)
+    gc.collect()
     before = len(gc.get_objects())
-    for number in range(100_000):
-        parts.join(topic=f"topic-{number}").subscriber.connection_lost(None)
+    for number in range(3_000):
+        (await parts.join(topic=f"topic-{number}")).protocol.connection_lost(None)
     assert holdings(parts) == [0] * 9
     gc.collect()
-    assert len(gc.get_objects()) - before < 1000
+    assert len(gc.get_objects()) - before < 30
 
 
-async def test_topics_that_were_published_to_are_forgotten_when_all_has_expired(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(aionotify.cache, "RETRY_FIRST", 0.05)
-    monkeypatch.setattr(aionotify.cache, "RETRY_LAST", 0.05)
-    parts = Parts(Cache([Address("127.0.0.1", free_port())], 5, 1))
-    parts.hub = Hub(1000, 1, 10)
-    parts.notifier = Notifier(parts.hub, parts.cache, 20)
+async def test_topics_with_expired_history_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    # Patched globally, not module by module: the time must pass for the hub and the cache at once.
+    monkeypatch.setattr(time, "time", clock.time)
+    monkeypatch.setattr(aionotify.hub, "EXPIRE_INTERVAL", 0.01)
+    monkeypatch.setattr(aionotify.cache, "RETRY_FIRST", 0.01)
+    monkeypatch.setattr(aionotify.cache, "RETRY_LAST", 0.01)
+    parts = Parts(Cache([Address("127.0.0.1", free_port())], 5, TTL))
     await parts.cache.start()
-    tidying = asyncio.create_task(parts.hub.expire_loop())
+    expiring = asyncio.create_task(parts.hub.expire_loop())
     for number in range(1000):
         await parts.notifier.publish("Hello", f"topic-{number}")
     assert holdings(parts)[0] == 1000
+    clock.now += TTL + 1
     await eventually(lambda: holdings(parts) == [0] * 9, 8)
-    tidying.cancel()
+    expiring.cancel()
     await parts.cache.stop()
 
 
-async def test_a_topic_with_a_listener_stays(parts: Parts) -> None:
-    transport = parts.join(topic="quiet")
-    parts.join(topic="quiet").subscriber.connection_lost(None)
+async def test_topic_with_subscriber_stays(parts: Parts) -> None:
+    """One subscriber is enough; a topic with a history stays without any."""
+    transport = await parts.join(topic="quiet")
+    (await parts.join(topic="quiet")).protocol.connection_lost(None)
     await parts.notifier.publish("Hello", "quiet")
-    await eventually(lambda: transport.written == frame("[Notification] Hello"))
-    transport.subscriber.connection_lost(None)
+    await eventually(lambda: transport.sent == frame("[Notification] Hello"))
+    transport.protocol.connection_lost(None)
     assert parts.hub.get_topic("quiet") is not None

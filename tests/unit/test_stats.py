@@ -1,4 +1,4 @@
-"""Counting: what falls into which bucket."""
+"""The counters of an application."""
 
 import pytest
 
@@ -8,14 +8,14 @@ from aionotify.stats import Histogram, Stats
 @pytest.mark.parametrize(
     ("seconds", "bucket"), [(0.0, 0), (0.1, 0), (0.11, 1), (1.0, 1), (1.01, 2), (60.0, 2)]
 )
-def test_a_bucket_holds_what_is_at_most_its_bound(seconds: float, bucket: int) -> None:
+def test_bucket_includes_its_upper_bound(seconds: float, bucket: int) -> None:
     histogram = Histogram((0.1, 1.0))
     histogram.observe(seconds)
     assert [number for number, count in enumerate(histogram.counts) if count] == [bucket]
     assert histogram.sum == seconds
 
 
-def test_observations_add_up() -> None:
+def test_histogram_sums_observations() -> None:
     histogram = Histogram((0.1, 1.0))
     for seconds in (0.05, 0.25, 0.5, 8.0):
         histogram.observe(seconds)
@@ -23,10 +23,10 @@ def test_observations_add_up() -> None:
     assert histogram.sum == pytest.approx(8.8)
 
 
-def test_nothing_has_happened_at_first() -> None:
-    counts = Stats()
-    assert (counts.published, counts.delivered, counts.gaps) == (0, 0, 0)
-    assert not counts.connections
-    assert not counts.disconnected
-    assert not counts.rejected
-    assert sum(counts.fanout_seconds.counts + counts.loop_lag_seconds.counts) == 0
+def test_stats_start_at_zero() -> None:
+    stats = Stats()
+    assert (stats.published, stats.delivered, stats.gaps) == (0, 0, 0)
+    assert not stats.connections
+    assert not stats.disconnected
+    assert not stats.rejected
+    assert sum(stats.fanout_seconds.counts + stats.loop_lag_seconds.counts) == 0

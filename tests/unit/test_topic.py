@@ -1,74 +1,71 @@
-"""Who is sent what: joining, lagging and leaving a topic."""
+"""A topic: subscribing, lagging and unsubscribing."""
+
+import pytest
 
 from aionotify.eventstream import EventStream
-from aionotify.history import History
-from aionotify.stats import Stats
 from aionotify.subscriber import Subscriber
 from aionotify.topic import Topic
+from tests.support.builders import NOW, STALL_TIMEOUT, new_topic
 
-NOW = 1_763_884_800.0
 
-
-class Owner:
-    """Keeps a list of what it hears."""
+class Calls:
+    """The topics for which a topic's two callbacks were called."""
 
     def __init__(self) -> None:
-        self.stats = Stats()
-        self.woken: list[Topic] = []
-        self.emptied: list[Topic] = []
-
-    def wake(self, topic: Topic) -> None:
-        self.woken.append(topic)
-
-    def empty(self, topic: Topic) -> None:
-        self.emptied.append(topic)
+        self.wake: list[Topic] = []
+        self.empty: list[Topic] = []
 
 
-def made() -> tuple[Topic, Owner]:
-    """A topic with one notification, and its owner."""
-    owner = Owner()
-    log = History(10)
-    log.append("before", NOW)
-    return Topic("main", log, owner.stats, wake=owner.wake, on_empty=owner.empty), owner
+@pytest.fixture
+def calls() -> Calls:
+    """The calls of the callbacks of `topic`."""
+    return Calls()
 
 
-def member(topic: Topic) -> Subscriber:
-    """Somebody who has joined."""
-    subscriber = EventStream(30, 0)
+@pytest.fixture
+def topic(calls: Calls) -> Topic:
+    """A topic with one notification."""
+    topic = new_topic(10, wake=calls.wake.append, on_empty=calls.empty.append)
+    topic.history.append("before", NOW)
+    return topic
+
+
+def subscribed(topic: Topic) -> Subscriber:
+    """Return a new subscriber of `topic`."""
+    subscriber = EventStream(STALL_TIMEOUT, 0)
     topic.subscribe(subscriber)
     return subscriber
 
 
-def test_who_joins_stands_at_the_head() -> None:
-    topic, owner = made()
-    assert member(topic).cursor == 1
-    assert owner.woken == []
+def test_subscriber_starts_at_head(topic: Topic, calls: Calls) -> None:
+    assert subscribed(topic).cursor == 1
+    assert calls.wake == []
 
 
-def test_joining_keeps_its_order() -> None:
-    topic, _ = made()
-    members = [member(topic) for _ in range(20)]
-    assert list(topic.subscribers) == members
+def test_subscribers_keep_their_order(topic: Topic) -> None:
+    """The fan-out visits them in the order in which their memory was allocated."""
+    subscribers = [subscribed(topic) for _ in range(20)]
+    assert list(topic.subscribers) == subscribers
 
 
-def test_who_lagged_is_visited_again_only_if_something_is_there_for_it() -> None:
-    topic, owner = made()
-    subscriber = member(topic)
+def test_writable_subscriber_is_visited_if_behind(topic: Topic, calls: Calls) -> None:
+    """A subscriber that lagged is queued for the fan-out only if something is new for it."""
+    subscriber = subscribed(topic)
     topic.on_writable(subscriber)
-    assert (list(topic.pending), owner.woken) == ([], [])
+    assert (list(topic.pending), calls.wake) == ([], [])
     topic.history.append("new", NOW)
     topic.on_writable(subscriber)
-    assert (list(topic.pending), owner.woken) == ([subscriber], [topic])
+    assert (list(topic.pending), calls.wake) == ([subscriber], [topic])
 
 
-def test_leaving_may_come_twice() -> None:
-    topic, owner = made()
-    subscriber, other = member(topic), member(topic)
+def test_unsubscribe_is_idempotent(topic: Topic, calls: Calls) -> None:
+    """Unsubscribing twice counts once; the last subscriber leaves an empty topic."""
+    subscriber, other = subscribed(topic), subscribed(topic)
     topic.unsubscribe(subscriber)
     topic.unsubscribe(subscriber)
     assert list(topic.subscribers) == [other]
     assert topic.stats.connections.total() == 1
-    assert owner.emptied == []
+    assert calls.empty == []
     topic.unsubscribe(other)
     assert topic.stats.connections.total() == 0
-    assert owner.emptied == [topic]
+    assert calls.empty == [topic]

@@ -1,4 +1,4 @@
-"""What people read about the settings is what the code says: --help, README.md, .env.example."""
+"""Generated files are up to date, and agree with `--help` and with what the server reads."""
 
 import re
 import subprocess
@@ -9,31 +9,35 @@ import pytest
 from dotenv import dotenv_values
 
 from aionotify.settings import Settings, options, read_settings
-from tests.reference import EXAMPLE, README, TABLE, example, table
+from tests.generate import generated
+from tests.generate.settings import EXAMPLE, README, TABLE, table
 from tests.support import ROOT
 
-HINT = "run: python -m tests.reference"
+HINT = "run: python -m tests.generate"
 
 
 @pytest.fixture(scope="module")
 def printed() -> str:
-    """What `--help` prints, on a narrow terminal."""
+    """Return what `--help` prints, on a narrow terminal."""
     command = [sys.executable, "-m", "aionotify", "--help"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=True)
     return result.stdout
 
 
-def test_the_table_in_the_readme() -> None:
+@pytest.mark.parametrize("path", generated(), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_generated_file_is_up_to_date(path: Path) -> None:
+    assert path.read_text(encoding="utf-8") == generated()[path], HINT
+
+
+def test_settings_table_is_up_to_date() -> None:
+    """The document has the table, so that the generator could replace it."""
     found = TABLE.search(README.read_text(encoding="utf-8"))
     assert found
     assert found[0] == table(), HINT
 
 
-def test_the_example_file() -> None:
-    assert EXAMPLE.read_text(encoding="utf-8") == example(), HINT
-
-
-def test_the_example_file_changes_nothing_without_its_signs_of_a_comment(tmp_path: Path) -> None:
+def test_env_example_has_defaults(tmp_path: Path) -> None:
+    """Without the comment signs, it names every variable and changes nothing."""
     text = re.sub(r"^#(?=[A-Z_]+=)", "", EXAMPLE.read_text(encoding="utf-8"), flags=re.MULTILINE)
     path = tmp_path / ".env"
     path.write_text(text, encoding="utf-8")
@@ -43,7 +47,7 @@ def test_the_example_file_changes_nothing_without_its_signs_of_a_comment(tmp_pat
     assert read_settings({}, path, {}) == (Settings(), [])
 
 
-def test_the_help_names_every_setting_with_its_default(printed: str) -> None:
+def test_help_lists_settings_with_defaults(printed: str) -> None:
     flat = " ".join(printed.split())
     for each in options():
         shown = (each.unset or f"default {each.default}").replace("`", "")
@@ -51,17 +55,17 @@ def test_the_help_names_every_setting_with_its_default(printed: str) -> None:
         assert f"{names} ({shown}) {each.help.replace('`', '')}" in flat
 
 
-def test_the_help_is_grouped(printed: str) -> None:
+def test_help_is_grouped(printed: str) -> None:
     titles = re.findall(r"^([A-Z][a-z ]+):$", printed, re.MULTILINE)
     assert titles == [
-        "Where to listen",
-        "The recents",
+        "Listening",
+        "Recent notifications",
         "Limits",
-        "Times",
-        "Who may do what",
-        "The log",
+        "Timeouts",
+        "Access",
+        "Logging",
     ]
 
 
-def test_the_help_fits_on_a_terminal(printed: str) -> None:
+def test_help_fits_terminal(printed: str) -> None:
     assert max(map(len, printed.splitlines())) <= 80
