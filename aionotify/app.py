@@ -17,7 +17,7 @@ from aionotify.endpoints.ws import WebSocket
 from aionotify.http.responses import errors_as_json
 from aionotify.hub import Hub
 from aionotify.limits import connections_allowed
-from aionotify.logs import Journal
+from aionotify.logs import log_requests
 from aionotify.metrics import Metrics
 from aionotify.notifier import Notifier
 from aionotify.settings import Settings
@@ -47,11 +47,11 @@ def create_app(settings: Settings | None = None) -> web.Application:
     app[NOTIFIER] = Notifier(app[HUB], app[CACHE], settings.max_message_bytes)
     app.middlewares.extend(
         [
-            Journal(access).note,
-            access.share,
+            log_requests(access),
+            access.cors,
             errors_as_json,
-            app[METRICS].count_refusals,
-            access.guard,
+            app[METRICS].count_rejections,
+            access.authorize,
         ]
     )
     app.cleanup_ctx.append(_cache)
@@ -65,10 +65,10 @@ def _add_routes(app: web.Application) -> None:
     """Whoever may send or listen is asked for on every route that is not open to all."""
     access = app[ACCESS]
     status = Status(app[HUB], app[CACHE])
-    access.open_to_all(app.router.add_get("/", status.greeting))
-    access.open_to_all(app.router.add_get("/health", status.health))
+    access.allow_anonymous(app.router.add_get("/", status.greeting))
+    access.allow_anonymous(app.router.add_get("/health", status.health))
     for path, handler in Page().handlers.items():
-        access.open_to_all(app.router.add_get(path, handler))
+        access.allow_anonymous(app.router.add_get(path, handler))
     app.router.add_get("/metrics", MetricsPage(app[METRICS].registry).text)
     app.router.add_get("/messages", Messages(app[NOTIFIER]).recent)
     notifications = Notifications(app[NOTIFIER], app[SETTINGS].max_message_bytes)

@@ -26,6 +26,6 @@ class Events:
             response.force_close()
             return response
         subscriber = EventStream(self._settings.stall_timeout, self._settings.heartbeat)
-        subscriber.client_address = self._access.forwarded(request)
-        start = head(self._access.shared(request))
+        subscriber.client_address = self._access.client_address(request)
+        start = head(self._access.cors_headers(request))
         return await subscribe(request, self._notifier, topic, subscriber, start, since)

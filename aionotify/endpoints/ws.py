@@ -6,7 +6,8 @@ import hashlib
 
 from aiohttp import web
 
-from aionotify.access import Access, subprotocols
+from aionotify.access import Access
+from aionotify.access.tokens import subprotocols
 from aionotify.encoders import JSON, TEXT, compact_json
 from aionotify.endpoints.notifications import ESCAPED, message_in
 from aionotify.errors import EmptyMessage, InvalidRequest, MessageTooBig, PublishForbidden
@@ -39,7 +40,7 @@ class WebSocket:
         """`GET /ws`: 101 and the recents, or an error that says what is wrong."""
         admin = query.parameter(request, "client", "user") == "admin"
         if admin:
-            self._access.check_sender(request)
+            self._access.require_publisher(request)
         problem = _problem(request)
         if problem is not None:
             return problem
@@ -56,7 +57,7 @@ class WebSocket:
             limit=limit * ESCAPED + 1024 if is_json else limit,
             receive=self.receive_json if is_json else self.receive_text,
         )
-        subscriber.client_address = self._access.forwarded(request)
+        subscriber.client_address = self._access.client_address(request)
         head = _switching(request.headers["Sec-WebSocket-Key"], PROTOCOL in subprotocols(request))
         return await subscribe(request, self._notifier, topic, subscriber, head, since)
 
@@ -83,7 +84,7 @@ class WebSocket:
         subscriber.reply(compact_json(document).decode())
 
     async def _publish(self, subscriber: WebSocketSubscriber, text: str) -> Notification:
-        prefixed = text.startswith(PREFIX) and self._access.anybody_sends
+        prefixed = text.startswith(PREFIX) and self._access.publish_is_open
         if not subscriber.admin and not prefixed:
             raise PublishForbidden("You are not authorized to send notifications.")
         return await self._notifier.publish(text.removeprefix(PREFIX), subscriber.topic_name)
