@@ -12,7 +12,7 @@ from aionotify.endpoints.messages import Messages
 from aionotify.endpoints.notifications import Notifications
 from aionotify.endpoints.prometheus import MetricsPage
 from aionotify.endpoints.status import Status
-from aionotify.endpoints.ui import Page
+from aionotify.endpoints.ui import static_files
 from aionotify.endpoints.ws import WebSocket
 from aionotify.http.responses import errors_as_json
 from aionotify.hub import Hub
@@ -67,7 +67,7 @@ def _add_routes(app: web.Application) -> None:
     status = Status(app[HUB], app[CACHE])
     access.allow_anonymous(app.router.add_get("/", status.greeting))
     access.allow_anonymous(app.router.add_get("/health", status.health))
-    for path, handler in Page().handlers.items():
+    for path, handler in static_files().items():
         access.allow_anonymous(app.router.add_get(path, handler))
     app.router.add_get("/metrics", MetricsPage(app[METRICS].registry).text)
     app.router.add_get("/messages", Messages(app[NOTIFIER]).recent)
