@@ -30,6 +30,7 @@ from aionotify.settings.parsers import (
     origins,
     tokens,
 )
+from aionotify.text import shorten
 
 __all__ = ["Settings", "options", "read_settings"]
 
@@ -280,9 +281,8 @@ def _parse(option: Option, text: str) -> Any:
                 f"{option.variable}: what is set is not accepted, and not shown; "
                 f"accepted is {option.accepts}"
             ) from None
-        shown = text if len(text) <= 100 else text[:100] + "…"
         raise SettingsError(
-            f"{option.variable}: {shown!r} is not accepted; accepted is {option.accepts}"
+            f"{option.variable}: {shorten(text)!r} is not accepted; accepted is {option.accepts}"
         ) from None
 
 
