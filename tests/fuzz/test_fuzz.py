@@ -70,7 +70,7 @@ async def test_a_chunk_without_a_size_in_the_middle_of_a_body() -> None:
             writer.write(b"zz\r\n")
             answer = await asyncio.wait_for(reader.readuntil(b"}"), 5)
             assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
-            assert answer.endswith(b'{"detail":"The body is not what Transfer-Encoding says."}')
+            assert answer.endswith(b'{"detail":"The body does not match its Transfer-Encoding."}')
         await ends_well(server)
 
 
