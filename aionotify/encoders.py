@@ -129,7 +129,7 @@ def to_json(notification: Notification, *, recent: bool = False) -> bytes:
 
 
 def compact_json(document: object) -> bytes:
-    """Return `document` as JSON without spaces and without `\\u` escapes, in UTF-8."""
+    """Return `document` as compact JSON in UTF-8, without escapes for non-ASCII characters."""
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
 

@@ -19,6 +19,7 @@ from aiomcache.pool import Connection, MemcachePool
 
 from aionotify.errors import CacheError
 from aionotify.net import Address
+from aionotify.text import shorten
 
 CONNECT_TIMEOUT = 1.0
 OPERATION_TIMEOUT = 0.5
@@ -191,7 +192,7 @@ def _describe(error: BaseException) -> str:
     if isinstance(error, ConnectionRefusedError):
         return "connection refused"
     text = " ".join(str(part) for part in error.args) or type(error).__name__
-    return text if len(text) <= 200 else text[:200] + "…"
+    return shorten(text, 200)
 
 
 async def _resolve(address: Address) -> list[str]:

@@ -75,7 +75,7 @@ async def test_invalid_chunk_within_body_is_rejected() -> None:
             writer.write(b"zz\r\n")
             answer = await asyncio.wait_for(reader.readuntil(b"}"), 5)
             assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
-            assert answer.endswith(b'{"detail":"The body is not what Transfer-Encoding says."}')
+            assert answer.endswith(b'{"detail":"The body does not match its Transfer-Encoding."}')
         await check_clean_end(server)
 
 
