@@ -80,7 +80,7 @@ class Replicator:
     """
 
     def __init__(self, limit: int, ttl: int, ids: IdSource) -> None:
-        """The newest `limit` notifications of each topic are stored for `ttl` seconds."""
+        """Store the newest `limit` notifications of each topic for `ttl` seconds."""
         self.write_seconds = Histogram()
         """How long it took to merge and store the topics of one round."""
         self._limit = limit
