@@ -61,6 +61,7 @@ def _add_components(app: web.Application, settings: Settings) -> None:
         max(settings.history_limit, settings.recent_limit),
         settings.recent_ttl,
         settings.max_connections or connections_allowed(),
+        settings.history_bytes,
     )
     app[METRICS] = Metrics(app[HUB], app[CACHE])
     app[BROKER] = LocalBroker(app[HUB], app[CACHE], ids)

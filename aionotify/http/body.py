@@ -21,13 +21,18 @@ async def read_message(request: web.Request, max_message_bytes: int) -> str:
     # Any other type counts as text: `curl -d` sends application/x-www-form-urlencoded.
     is_json = request.content_type == "application/json"
     limit = max_json_bytes(max_message_bytes) if is_json else max_message_bytes + JSON_ENVELOPE
-    try:
-        # aiohttp 3.14.5 has no time-out for bodies: a client that sends half of one would keep its
-        # connection for ever.
-        async with asyncio.timeout(BODY_TIMEOUT):
-            body = await _read(request, limit)
-    except TimeoutError:
-        raise RequestTimeout(f"The body did not arrive within {BODY_TIMEOUT:g} s.") from None
+    if request.content.is_eof() or request.content.total_bytes == request.content_length:
+        # The usual case: a small body arrives together with its head. Starting and cancelling a
+        # timer that cannot expire would take a tenth of the time that publishing takes.
+        body = await _read(request, limit)
+    else:
+        try:
+            # aiohttp 3.14.5 has no time-out for bodies: a client that sends half of one would keep
+            # its connection for ever.
+            async with asyncio.timeout(BODY_TIMEOUT):
+                body = await _read(request, limit)
+        except TimeoutError:
+            raise RequestTimeout(f"The body did not arrive within {BODY_TIMEOUT:g} s.") from None
     try:
         text = body.decode()
     except UnicodeDecodeError as error:

@@ -49,6 +49,11 @@ class Settings:
         formerly="AIONOTIFY_LOG_LIMIT",
         help="Notifications that each topic retains in memory, for clients that resume or read "
         "slowly; 16 MiB at most.")
+    # At least a message of the maximum length, so that the newest notification always fits.
+    history_bytes: int = option(268_435_456, integer(2_097_152, 1 << 40, unit="bytes",
+        note="1 TiB"), group=Group.LIMITS,
+        help="Memory for the notifications that all topics together retain, in bytes. Beyond it, "
+        "the oldest are dropped, and clients that have not read them get a gap.")
     max_message_bytes: int = option(65536, integer(1, 1_048_576, unit="bytes", note="1 MiB"),
         group=Group.LIMITS,
         help="Maximum length of a message, in bytes of UTF-8.")
