@@ -42,7 +42,6 @@ class Hub:
         """
         self._history_limit = history_limit
         self._ttl = ttl
-        self._max_connections = max_connections
         self._topics: dict[str, Topic] = {}
         self._fanout = Fanout()
         self._budget = Budget(history_bytes)
@@ -51,6 +50,8 @@ class Hub:
         self._wake = self._fanout.wake
         self._on_empty = self.discard_if_empty
         self._closing = False
+        self.max_connections = max_connections
+        """The number of clients above which further ones are rejected."""
         self.forgotten = ForgottenTopics(0)
         """What is known about topics that are not in the hub."""
         self.on_discard: Callable[[str], None] = lambda name: None
@@ -61,6 +62,11 @@ class Hub:
     def connected(self) -> int:
         """The number of connected clients."""
         return self.stats.connections.total()
+
+    @property
+    def full(self) -> bool:
+        """Whether the connection limit is reached."""
+        return self.connected >= self.max_connections
 
     @property
     def websockets(self) -> int:
@@ -158,7 +164,7 @@ class Hub:
     def ensure_capacity(self) -> None:
         """Raise Unavailable if the server is stopping or the connection limit is reached."""
         self.ensure_accepting()
-        if self.connected >= self._max_connections:
+        if self.full:
             raise Unavailable(
                 "Too many clients are connected. Please try again later.", RejectReason.TOO_MANY
             )

@@ -22,6 +22,7 @@ ROOMS = (
     "keys",
     "metrics",
     "logs",
+    "rejections",
     "access",
     "receiver",
     "notifier",
@@ -42,10 +43,12 @@ ROOMS = (
     "notification",
     "settings",
     "limits",
+    "build",
     "text",
     "net",
     "errors",
     "stats",
+    "incidents",
 )
 """The modules and packages of aionotify, from the top: each may import only from those below it."""
 
