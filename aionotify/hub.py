@@ -50,6 +50,7 @@ class Hub:
         self._wake = self._fanout.wake
         self._on_empty = self.discard_if_empty
         self._closing = False
+        self._hurried = False
         self.max_connections = max_connections
         """The number of clients above which further ones are rejected."""
         self.forgotten = ForgottenTopics(0)
@@ -196,11 +197,16 @@ class Hub:
             topic.history.expire(oldest)
             self.discard_if_empty(topic)
 
+    def hurry(self) -> None:
+        """End the grace period of a shutdown, now or as soon as it begins."""
+        self._hurried = True
+
     async def shutdown(self, grace: float) -> None:
         """Close all clients with 1012, and disconnect those left after `grace` seconds.
 
         Closing is paced, so that thousands of clients do not reconnect in the same millisecond.
         It takes half of the grace period at most: the last client needs time to answer, too.
+        After `hurry` it waits for no client anymore.
         """
         self._closing = True
         clients = list(self.subscribers())
@@ -208,11 +214,12 @@ class Hub:
         interval = min(CLOSE_INTERVAL, grace / 2 / max(1, len(clients)))
         for number, client in enumerate(clients):
             client.close_for_restart()
-            await asyncio.sleep(max(0, started + number * interval - time.monotonic()))
+            if not self._hurried:
+                await asyncio.sleep(max(0, started + number * interval - time.monotonic()))
         # An event to wait for would cost memory for each client, idle or not.
-        while time.monotonic() < started + grace and any(  # noqa: ASYNC110
-            each.connected for each in clients
-        ):
+        while not self._hurried and time.monotonic() < started + grace:
+            if not any(each.connected for each in clients):
+                break
             await asyncio.sleep(0.01)
         for client in clients:
             if client.connected:
