@@ -6,41 +6,53 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from aionotify.access import Access
-from aionotify.broker import Broker
 from aionotify.broker.local import LocalBroker
 from aionotify.cache import Cache
-from aionotify.endpoints.events import Events
-from aionotify.endpoints.messages import Messages
-from aionotify.endpoints.notifications import Notifications
-from aionotify.endpoints.prometheus import MetricsPage
-from aionotify.endpoints.status import Status
-from aionotify.endpoints.ui import Page
-from aionotify.endpoints.ws import WebSocket
+from aionotify.endpoints import events, messages, notifications, prometheus, status, ws
+from aionotify.endpoints.ui import static_files
 from aionotify.http.responses import errors_as_json
 from aionotify.hub import Hub
 from aionotify.ids import IdSource
+from aionotify.keys import ACCESS, BROKER, CACHE, HUB, METRICS, NOTIFIER, RECEIVER, SETTINGS
 from aionotify.limits import connections_allowed
-from aionotify.logs import Journal
+from aionotify.logs import log_requests
 from aionotify.metrics import Metrics
 from aionotify.notifier import Notifier
+from aionotify.receiver import Receiver
 from aionotify.settings import Settings
-
-SETTINGS = web.AppKey("settings", Settings)
-ACCESS = web.AppKey("access", Access)
-BROKER = web.AppKey("broker", Broker)
-CACHE = web.AppKey("cache", Cache)
-HUB = web.AppKey("hub", Hub)
-METRICS = web.AppKey("metrics", Metrics)
-NOTIFIER = web.AppKey("notifier", Notifier)
 
 
 def create_app(settings: Settings | None = None) -> web.Application:
-    """The notification server, to be run, or mounted in another application with `add_subapp`."""
-    settings = settings or Settings()
-    access = Access(settings)
+    """Return the application, to be run or to be mounted in another one with `add_subapp`."""
     app = web.Application()
+    _add_components(app, settings or Settings())
+    app.middlewares.extend(
+        # The first is the outermost: it gets the request first and the response last.
+        [
+            # Outside of all others, to log the final status and the whole duration.
+            log_requests(app[ACCESS]),
+            # Outside of errors_as_json, because a page may read an error only with CORS headers.
+            app[ACCESS].cors,
+            # Turns every exception below into a response. Above it, nothing raises ours.
+            errors_as_json,
+            # Inside of errors_as_json, because it must see the exception and its reason.
+            app[METRICS].count_rejections,
+            # Innermost: it raises what the others count, answer and log.
+            app[ACCESS].authorize,
+        ]
+    )
+    # aiohttp starts these in this order, and stops them in reverse. `on_shutdown` comes before: the
+    # last messages of clients are published and stored while they are being closed.
+    app.cleanup_ctx.append(_run_broker)
+    app.cleanup_ctx.append(_run_background_tasks)
+    app.on_shutdown.append(_close_clients)
+    _add_routes(app)
+    return app
+
+
+def _add_components(app: web.Application, settings: Settings) -> None:
     app[SETTINGS] = settings
-    app[ACCESS] = access
+    app[ACCESS] = Access(settings)
     ids = IdSource()
     app[CACHE] = Cache(
         settings.memcached_addresses, settings.recent_limit, settings.recent_ttl, ids
@@ -49,62 +61,49 @@ def create_app(settings: Settings | None = None) -> web.Application:
         max(settings.history_limit, settings.recent_limit),
         settings.recent_ttl,
         settings.max_connections or connections_allowed(),
+        settings.history_bytes,
     )
     app[METRICS] = Metrics(app[HUB], app[CACHE])
     app[BROKER] = LocalBroker(app[HUB], app[CACHE], ids)
     app[NOTIFIER] = Notifier(
         app[HUB], app[BROKER], settings.max_message_bytes, settings.recent_limit
     )
-    app.middlewares.extend(
-        [
-            Journal(access).note,
-            access.share,
-            errors_as_json,
-            app[METRICS].count_refusals,
-            access.guard,
-        ]
-    )
-    app.cleanup_ctx.append(_broker)
-    app.cleanup_ctx.append(_background)
-    app.on_shutdown.append(_close)
-    _add_routes(app)
-    return app
+    app[RECEIVER] = Receiver(app[NOTIFIER], publish_is_open=app[ACCESS].publish_is_open)
 
 
 def _add_routes(app: web.Application) -> None:
-    """Whoever may send or listen is asked for on every route that is not open to all."""
-    access = app[ACCESS]
-    status = Status(app[HUB], app[BROKER], app[NOTIFIER])
-    access.open_to_all(app.router.add_get("/", status.greeting))
-    access.open_to_all(app.router.add_get("/health", status.health))
-    for path, handler in Page().handlers.items():
-        access.open_to_all(app.router.add_get(path, handler))
-    app.router.add_get("/metrics", MetricsPage(app[METRICS].registry).text)
-    app.router.add_get("/messages", Messages(app[NOTIFIER]).recent)
-    notifications = Notifications(app[NOTIFIER], app[SETTINGS].max_message_bytes)
-    app.router.add_get("/notifications", notifications.retained)
+    """Add all routes. Each needs a token, if one is configured, unless it allows anonymous use."""
+    get, access = app.router.add_get, app[ACCESS]
+    access.allow_anonymous(get("/", status.greeting))
+    access.allow_anonymous(get("/health", status.health))
+    for path, handler in static_files().items():
+        access.allow_anonymous(get(path, handler))
+    get("/metrics", prometheus.metrics)
+    get("/messages", messages.recent)
+    get("/notifications", notifications.poll)
     app.router.add_post("/notifications", notifications.publish)
-    app.router.add_get("/events", Events(app[NOTIFIER], app[SETTINGS], access).stream)
-    app.router.add_get("/ws", WebSocket(app[NOTIFIER], app[SETTINGS], access).connect)
+    get("/events", events.stream)
+    get("/ws", ws.connect)
 
 
-async def _broker(app: web.Application) -> AsyncIterator[None]:
+async def _run_broker(app: web.Application) -> AsyncIterator[None]:
     await app[BROKER].start()
     yield
     await app[BROKER].stop()
 
 
-async def _background(app: web.Application) -> AsyncIterator[None]:
-    tasks = [
-        asyncio.create_task(each) for each in (app[HUB].expire_loop(), app[METRICS].watch_loop())
-    ]
+async def _run_background_tasks(app: web.Application) -> AsyncIterator[None]:
+    coroutines = [app[HUB].expire_loop(), app[METRICS].watch_loop()]
     if app[SETTINGS].heartbeat:
-        tasks.append(asyncio.create_task(app[HUB].heartbeat(app[SETTINGS].heartbeat)))
+        coroutines.append(app[HUB].heartbeat(app[SETTINGS].heartbeat))
+    tasks = [asyncio.create_task(each) for each in coroutines]
     yield
     for task in tasks:
         task.cancel()
+    # asyncio.wait and not gather: it raises neither CancelledError nor the error of a task that
+    # failed, so the cache is still stopped.
     await asyncio.wait(tasks)
 
 
-async def _close(app: web.Application) -> None:
+async def _close_clients(app: web.Application) -> None:
     await app[HUB].shutdown(app[SETTINGS].shutdown_grace)

@@ -1,54 +1,31 @@
-"""What can go wrong, as exceptions. Each message says what was wrong and what is accepted."""
+"""The errors that aionotify raises. Each message says what is wrong and what is expected."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import ClassVar
 
 from aionotify.stats import RejectReason
 
+RETRY_AFTER = "5"
+"""Seconds after which a client may repeat a request that was answered with 503."""
+
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+
 
 class AionotifyError(Exception):
-    """The root of all errors that aionotify raises itself."""
+    """Base class of all errors that aionotify raises."""
 
 
 class SettingsError(AionotifyError):
-    """A setting makes no sense. The message names the variable, the value and what is accepted."""
-
-
-class InvalidRequest(AionotifyError):
-    """A parameter or a body makes no sense."""
-
-
-class EmptyMessage(InvalidRequest):
-    """There is nothing to notify of."""
-
-
-class MessageTooBig(AionotifyError):
-    """A message is longer than `AIONOTIFY_MAX_MESSAGE_BYTES`."""
-
-
-class Rejected(AionotifyError):
-    """A request that makes sense, but is not let in. `reason` is one of `RejectReason`."""
-
-    def __init__(self, message: str, reason: RejectReason) -> None:
-        super().__init__(message)
-        self.reason = reason
-
-
-class Unauthorized(Rejected):
-    """A request needs a token, and has none or another one."""
-
-
-class Forbidden(Rejected):
-    """A request comes from a web page, or by a name, from which it is not accepted."""
+    """A setting is invalid. The message has the variable, the value and the expected format."""
 
 
 class PublishForbidden(AionotifyError):
-    """A client may listen, but not send."""
-
-
-class Unavailable(Rejected):
-    """Not now: there are `AIONOTIFY_MAX_CONNECTIONS` already, or the server is stopping."""
+    """A WebSocket client that may subscribe tried to publish."""
 
 
 class ProtocolError(AionotifyError):
-    """A WebSocket peer broke RFC 6455. `code` is the status to close with (§7.4.1)."""
+    """A WebSocket client violated RFC 6455. `code` is the status to close with (§7.4.1)."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
@@ -56,4 +33,79 @@ class ProtocolError(AionotifyError):
 
 
 class CacheError(AionotifyError):
-    """A memcached did not answer, answered nonsense, or refused a value."""
+    """memcached did not answer, answered garbage, or rejected a value."""
+
+
+class RequestError(AionotifyError):
+    """An error that is answered with an HTTP status; `http.responses` makes the response."""
+
+    status: ClassVar[int]
+    headers: ClassVar[Mapping[str, str]] = _NO_HEADERS
+
+    closes_connection: ClassVar[bool] = False
+    """Whether the rest of the request may still be on its way, and is not worth reading."""
+
+
+class InvalidRequest(RequestError):
+    """A parameter, a header or a body is invalid."""
+
+    status = 400
+
+
+class EmptyMessage(InvalidRequest):
+    """A message has nothing but white space."""
+
+
+class RequestTimeout(RequestError):
+    """A request body did not arrive in time."""
+
+    status = 408
+    closes_connection = True
+
+
+class MessageTooBig(RequestError):
+    """A message exceeds `AIONOTIFY_MAX_MESSAGE_BYTES`."""
+
+    status = 413
+    closes_connection = True
+
+
+class UpgradeRequired(RequestError):
+    """A request for `/ws` is no WebSocket handshake."""
+
+    status = 426
+    headers = MappingProxyType({"Upgrade": "websocket"})
+
+
+class UnsupportedVersion(UpgradeRequired):
+    """A handshake has another version of the protocol; the headers name ours (RFC 6455 §4.4)."""
+
+    headers = MappingProxyType({"Upgrade": "websocket", "Sec-WebSocket-Version": "13"})
+
+
+class Rejected(RequestError):
+    """A valid request that is rejected. `reason` is counted in the metrics."""
+
+    def __init__(self, message: str, reason: RejectReason) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Unauthorized(Rejected):
+    """The request needs a token, and has none or an invalid one."""
+
+    status = 401
+    headers = MappingProxyType({"WWW-Authenticate": "Bearer"})
+
+
+class Forbidden(Rejected):
+    """The request's `Origin` or `Host` is not allowed."""
+
+    status = 403
+
+
+class Unavailable(Rejected):
+    """The connection limit is reached, or the server is stopping."""
+
+    status = 503
+    headers = MappingProxyType({"Retry-After": RETRY_AFTER})

@@ -2,33 +2,13 @@
 
 import asyncio
 import socket
-from collections.abc import Mapping
 
 from aionotify.encoders import EVENT_STREAM
 from aionotify.stats import ClientKind
 from aionotify.subscriber import State, Subscriber
 
-RETRY = 2000
-"""Milliseconds after which a client that lost its connection reconnects."""
-
 CLOSE_TIMEOUT = 5.0
 """Seconds in which pending data is flushed when a stream ends."""
-
-HEADERS = {
-    "Content-Type": "text/event-stream",
-    "Cache-Control": "no-store",
-    "X-Accel-Buffering": "no",
-    "Connection": "close",
-}
-"""Without a length, the body ends where the connection ends (RFC 9112 §6.3), so that HTTP/1.0
-proxies can read it and no chunk needs a frame."""
-
-
-def head(more: Mapping[str, str] | None = None) -> bytes:
-    """Return the response head with the headers `more`, and the first line of the stream."""
-    lines = ["HTTP/1.1 200 OK", *(f"{name}: {value}" for name, value in HEADERS.items())]
-    lines += [f"{name}: {value}" for name, value in (more or {}).items()]
-    return "\r\n".join([*lines, "", f"retry: {RETRY}\n\n"]).encode()
 
 
 class EventStream(Subscriber):

@@ -269,36 +269,31 @@ class History:
         return retained or any(each.notification.id == id for each in self._foreign)
 
     def _prepend(self, unknown: list[Recent], complete_since: int) -> list[Recent]:
-        """Insert those older than all entries in front; return the others."""
+        """Insert those that are older than all entries in front; return the others."""
         limit = self._entries[0].id if self._entries else None
-        older = sorted(
-            (each for each in unknown if limit is None or each.notification.id < limit),
-            key=lambda each: each.notification.id,
-        )
-        # Two servers can issue the same id within one microsecond. A position stands for one id
-        # here, so the second one stays foreign.
-        older = [
-            each
-            for number, each in enumerate(older)
-            if number == 0 or older[number - 1].notification.id != each.notification.id
-        ]
-        older = older[-max(0, self._limit - len(self)) :] if self._limit > len(self) else []
-        if not older:
+        # By id, each only once: two servers can issue the same id within one microsecond. An entry
+        # must stand where its rank says, so one whose rank differs from its id stays foreign.
+        older = {
+            each.rank: each
+            for each in reversed(unknown)
+            if each.rank == each.notification.id and (limit is None or each.rank < limit)
+        }
+        added = [older[rank].notification for rank in sorted(older)]
+        added = added[max(0, len(added) + len(self) - self._limit) :]
+        if not added:
             return unknown
-        added = [each.notification for each in older]
         sizes = [len(each.message.encode()) for each in added]
         self._entries[:0] = added
         self._sizes[:0] = sizes
         self.first -= len(added)
         self._account(sum(sizes), len(sizes))
-        self._ranks.update({each.notification.id: each.rank for each in older if _skewed(each)})
-        if self.complete_since <= added[-1].id:
+        newest = added[-1].id
+        if self.complete_since <= newest:
             # Complete after the newest of them: then they are complete as far as their author
             # knew. Otherwise, something between them and `self.complete_since` may be missing.
-            sealed = self.complete_since == added[-1].id
-            self.complete_since = complete_since if sealed else added[-1].id
-        chosen = set(older)
-        return [each for each in unknown if each not in chosen]
+            self.complete_since = complete_since if self.complete_since == newest else newest
+        chosen = {*added}
+        return [each for each in unknown if each.notification not in chosen]
 
     def _set_foreign(self, foreign: list[Recent]) -> None:
         added = sum(map(_size, foreign)) - sum(map(_size, self._foreign))
@@ -342,10 +337,6 @@ def _rank(recent: Recent) -> tuple[int, str]:
 
 def _size(recent: Recent) -> int:
     return len(recent.notification.message.encode())
-
-
-def _skewed(recent: Recent) -> bool:
-    return recent.rank != recent.notification.id
 
 
 class Snapshot:

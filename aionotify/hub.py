@@ -13,12 +13,10 @@ from aionotify.notification import Notification
 from aionotify.stats import ClientKind, DisconnectReason, RejectReason, Stats
 from aionotify.subscriber import State, Subscriber
 from aionotify.topic import Topic
+from aionotify.yielding import yielding
 
 CLOSE_INTERVAL = 0.001
 """Seconds between closing two clients at shutdown, unless the grace period demands more speed."""
-
-YIELD_EVERY = 100
-"""Items that a loop over all clients or topics handles before it yields to the event loop."""
 
 HISTORY_BYTES = 256 * 1024 * 1024
 """Bytes that all histories retain together, unless a setting says otherwise."""
@@ -176,10 +174,8 @@ class Hub:
         """Ping all subscribers every `interval` seconds, forever."""
         while True:
             await asyncio.sleep(interval)
-            for number, subscriber in enumerate(self.subscribers(), 1):
+            async for subscriber in yielding(self.subscribers()):
                 subscriber.ping(interval)
-                if number % YIELD_EVERY == 0:
-                    await asyncio.sleep(0)
 
     async def expire_loop(self) -> None:
         """Drop expired notifications and the topics that become empty, forever."""
@@ -190,11 +186,9 @@ class Hub:
     async def expire(self) -> None:
         """Drop expired notifications and the topics that become empty."""
         oldest = self.oldest()
-        for number, topic in enumerate(list(self._topics.values()), 1):
+        async for topic in yielding(list(self._topics.values())):
             topic.history.expire(oldest)
             self.discard_if_empty(topic)
-            if number % YIELD_EVERY == 0:
-                await asyncio.sleep(0)
 
     async def shutdown(self, grace: float) -> None:
         """Close all clients with 1012, and disconnect those left after `grace` seconds.

@@ -1,26 +1,30 @@
-"""What the lines of the log look like, and one for each request."""
+"""Logging: the format of the log, and a line for each request."""
 
 import logging
 import time
 from datetime import UTC, datetime
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
+from aiohttp.typedefs import Handler, Middleware
 from pythonjsonlogger.json import JsonFormatter
 
 from aionotify.access import Access
 
 logger = logging.getLogger(__name__)
 
-TEXT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+TEXT_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+
+JSON_FIELDS = "%(asctime)s %(levelname)s %(name)s %(message)s"
+"""The attributes of a log record that become fields, in this order."""
 
 
 class JsonLineFormatter(JsonFormatter):
-    """One JSON object a line: time (RFC 3339, UTC), level, logger, message, and exception."""
+    """Formats a record as one line of JSON: time, level, logger, message, and maybe exception."""
 
     def __init__(self) -> None:
         super().__init__(
-            "%(asctime)s %(levelname)s %(name)s %(message)s",
+            JSON_FIELDS,
+            # The names that log collectors look for, in place of Python's.
             rename_fields={
                 "asctime": "time",
                 "levelname": "level",
@@ -31,31 +35,26 @@ class JsonLineFormatter(JsonFormatter):
         )
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
-        """The time as notifications have it: in milliseconds, with a `Z`."""
+        """Return the time in RFC 3339, UTC, with milliseconds and `Z`, as in notifications."""
+        # The default is local time without an offset, and a comma before the milliseconds.
         written = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         return written.replace("+00:00", "Z")
 
 
 def configure_logging(level: str, style: str) -> None:
-    """Lines from `level` on, as `style` says: `text` for people, or `json`.
-
-    Python's own warnings are among them, so that nothing comes in another form.
-    """
+    """Log to standard error from `level` on, in the format `style`: `text` or `json`."""
     handler = logging.StreamHandler()
-    handler.setFormatter(JsonLineFormatter() if style == "json" else logging.Formatter(TEXT))
+    handler.setFormatter(JsonLineFormatter() if style == "json" else logging.Formatter(TEXT_FORMAT))
     logging.basicConfig(level=level.upper(), handlers=[handler])
+    # Otherwise Python prints warnings in its own format, and a log of JSON lines cannot be parsed.
     logging.captureWarnings(True)
 
 
-class Journal:
-    """A line for each request, at the level debug."""
-
-    def __init__(self, access: Access) -> None:
-        self._access = access
+def log_requests(access: Access) -> Middleware:
+    """Return a middleware that logs method, path, status and duration at level debug."""
 
     @web.middleware
-    async def note(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """What was asked for, without the query, where tokens stand; and what came of it."""
+    async def log_request(request: web.Request, handler: Handler) -> web.StreamResponse:
         if not logger.isEnabledFor(logging.DEBUG):
             return await handler(request)
         started = time.monotonic()
@@ -67,12 +66,23 @@ class Journal:
             status = error.status
             raise
         finally:
-            logger.debug(
-                "%s %s: %s after %.1f ms, for %s",
-                request.method,
-                request.rel_url.raw_path,
-                status or "no answer",
-                (time.monotonic() - started) * 1000,
-                self._access.forwarded(request) or request.remote or "unknown",
-            )
+            # Also if the client disconnects (CancelledError) or the handler fails: no status then.
+            address = access.client_address(request) or request.remote or "unknown"
+            _log_request(request, status, time.monotonic() - started, address)
         return response
+
+    return log_request
+
+
+def _log_request(request: web.Request, status: int | None, seconds: float, address: str) -> None:
+    """Log one request. The query is left out because it may hold a token."""
+    # At level debug, because health checks alone would be most of the log. The raw path keeps line
+    # breaks percent-encoded, so that no client can forge a line.
+    logger.debug(
+        "%s %s: %s after %.1f ms, for %s",
+        request.method,
+        request.rel_url.raw_path,
+        status or "no response",
+        seconds * 1000,
+        address,
+    )

@@ -1,80 +1,90 @@
-"""The application on its sockets, from the first line of the log to the last."""
+"""The server process: listening sockets, signals, start and stop."""
 
 import asyncio
 import errno
 import logging
 import signal
 import socket
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
-from yarl import URL
 
 from aionotify.app import create_app
-from aionotify.http.protocol import HttpProtocol
+from aionotify.http.protocol import connection_factory, drop_malformed_requests
 from aionotify.limits import raise_file_limit
 from aionotify.net import Address, is_loopback
 from aionotify.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-IDLE_TIMEOUT = 10.0
-"""Seconds until a connection is closed on which no request is under way, or half a one."""
-
-LINGERING_TIMEOUT = 1.0
-"""Seconds in which the rest of a body is dropped that was refused before it had arrived."""
-
 BACKLOG = 4096
 """Connections that may wait to be accepted: many clients reconnect at once after a restart."""
 
+RESPONSE_TIMEOUT = 1.0
+"""How long plain HTTP requests may still take when the server stops, in seconds."""
+
+CONNECTABLE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+"""Wildcard addresses, and an address that a client can use instead."""
+
+# A machine or container without IPv6 has no ::1 (EADDRNOTAVAIL), or no such sockets at all.
+_NO_IPV6 = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+
 
 async def serve(settings: Settings) -> int:
-    """Serve until SIGINT or SIGTERM. Returns the exit status: 0, or 2 where it cannot listen."""
+    """Serve until SIGINT or SIGTERM. Return the exit status: 0, or 2 if it cannot listen."""
     raise_file_limit()
+    # Before anything that takes time, such as probing memcached, so that a signal ends that too.
     stop = asyncio.Event()
     _stop_on_signals(stop)
-    logging.getLogger("aiohttp.server").addFilter(_without_what_strangers_send)
+    drop_malformed_requests()
+    # Bound before the application starts: a port in use is reported at once and not after memcached
+    # has been probed, and clients that are early wait in the backlog instead of being refused.
     try:
-        sockets = _listen(settings.host, settings.port)
+        sockets = _bind(settings.host, settings.port)
     except OSError as error:
-        reason = str(error.strerror or error).partition(" (while ")[0]  # the address once more
-        logger.error(
-            "cannot listen on %s: %s; choose another with AIONOTIFY_HOST and AIONOTIFY_PORT",
-            Address(settings.host, settings.port),
-            reason,
-        )
+        _log_bind_error(settings, error)
         return 2
-    runner = web.AppRunner(create_app(settings), shutdown_timeout=1.0)
-    await runner.setup()
-    assert runner.server is not None
-    runner.server.request_factory = _with_target(runner.server.request_factory)
-    listeners: list[asyncio.Server] = []
-    try:
-        for each in sockets:
-            listeners.append(await _accept(runner, each))
-        _announce(settings.host, sockets)
-        _warn(settings, sockets)
-        await stop.wait()
-        logger.info("stopping: clients are being closed")
-    finally:
-        for listener in listeners:
-            listener.close()
-        await runner.cleanup()
+    await _run(settings, sockets, stop)
     logger.info("stopped")
     return 0
 
 
-def _listen(host: str, port: int) -> list[socket.socket]:
-    """One bound socket for each address of `host`, all on one port. Raises OSError.
+async def _run(settings: Settings, sockets: Sequence[socket.socket], stop: asyncio.Event) -> None:
+    """Run the application on `sockets` until `stop` is set."""
+    runner = web.AppRunner(create_app(settings), shutdown_timeout=RESPONSE_TIMEOUT)
+    await runner.setup()
+    assert runner.server is not None
+    connect = connection_factory(runner.server)
+    loop = asyncio.get_running_loop()
+    listeners: list[asyncio.Server] = []
+    try:
+        for bound in sockets:
+            # create_server calls listen() again, so without `backlog` it would be 100. asyncio
+            # (Python 3.11) also takes it as the number of accepts per turn of the event loop, and
+            # goes on after an error: without free files it logs up to 4,096 lines at a time.
+            listeners.append(await loop.create_server(connect, sock=bound, backlog=BACKLOG))
+        _log_urls(settings.host, sockets)
+        _warn_if_exposed(settings, sockets)
+        await stop.wait()
+        logger.info("stopping: clients are being closed")
+    finally:
+        # First, so that clients that are closed now reconnect to another server, not to this one.
+        # `runner.cleanup` knows only the sites that it has opened itself.
+        for listener in listeners:
+            listener.close()
+        await runner.cleanup()
 
-    `localhost` is 127.0.0.1 and, where the machine has it, ::1.
-    """
-    hosts = ["127.0.0.1", "::1"] if host == "localhost" else list(_addresses(host))
+
+def _bind(host: str, port: int) -> list[socket.socket]:
+    """Return one bound socket for each address of `host`, all on the same port. Raise OSError."""
+    # `localhost` is not looked up: the result depends on the hosts file, which may lack ::1, and
+    # that is the address that browsers try first.
+    hosts = ["127.0.0.1", "::1"] if host == "localhost" else list(_resolve(host))
     sockets: list[socket.socket] = []
     try:
         for each in hosts:
+            # Python 3.11 sets IPV6_V6ONLY, so 127.0.0.1 and ::1 never compete for the port. It
+            # leaves SO_REUSEADDR out on Windows, where that would let two servers share it.
             family = socket.AF_INET6 if ":" in each else socket.AF_INET
             try:
                 bound = socket.create_server((each, port), family=family, backlog=BACKLOG)
@@ -83,6 +93,7 @@ def _listen(host: str, port: int) -> list[socket.socket]:
                     continue
                 raise
             sockets.append(bound)
+            # Port 0 picks a free one for the first address; the others must use the same.
             port = bound.getsockname()[1]
     except OSError:
         for bound in sockets:
@@ -91,10 +102,9 @@ def _listen(host: str, port: int) -> list[socket.socket]:
     return sockets
 
 
-_NO_IPV6 = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
-
-
-def _addresses(host: str) -> Iterator[str]:
+def _resolve(host: str) -> Iterator[str]:
+    """Iterate over the addresses of `host`, each once, in the order of the resolver."""
+    # A name that stands twice in the hosts file is reported twice, and binding twice fails.
     seen = set()
     for info in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE):
         address = str(info[4][0])
@@ -103,78 +113,40 @@ def _addresses(host: str) -> Iterator[str]:
             yield address
 
 
-async def _accept(runner: web.AppRunner, bound: socket.socket) -> asyncio.Server:
-    """Serve whoever connects to `bound`."""
-    server, loop = runner.server, asyncio.get_running_loop()
-    assert server is not None
-
-    def connection() -> HttpProtocol:
-        return HttpProtocol(
-            server,
-            loop=loop,
-            access_log=None,  # type: ignore[arg-type]  # what aiohttp's own runner documents
-            auto_decompress=False,  # a few KiB could become gigabytes, even if nobody reads them
-            keepalive_timeout=IDLE_TIMEOUT,
-            lingering_time=LINGERING_TIMEOUT,
-        )
-
-    return await loop.create_server(connection, sock=bound, backlog=BACKLOG)
+def _log_bind_error(settings: Settings, error: OSError) -> None:
+    # Python 3.11 appends "(while attempting to bind on address …)", the address a second time.
+    reason = str(error.strerror or error).partition(" (while ")[0]
+    logger.error(
+        "cannot listen on %s: %s; choose another with AIONOTIFY_HOST and AIONOTIFY_PORT",
+        Address(settings.host, settings.port),
+        reason,
+    )
 
 
-def _announce(host: str, sockets: list[socket.socket]) -> None:
-    """URLs that can be pasted. A wildcard address cannot be connected to everywhere."""
+def _log_urls(host: str, sockets: Sequence[socket.socket]) -> None:
+    """Log URLs that can be pasted into a browser or a client."""
     for each in sockets:
         name, port = each.getsockname()[:2]
-        shown = host if host == "localhost" and name == "127.0.0.1" else name
-        shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(shown, shown)
-        everywhere = " (on every address of this machine)" if name in ("0.0.0.0", "::") else ""
-        address = Address(shown, port)
+        shown = "localhost" if host == "localhost" and name == "127.0.0.1" else name
+        # Not every system can connect to a wildcard address; Windows cannot.
+        address = Address(CONNECTABLE.get(shown, shown), port)
+        everywhere = " (on all addresses of this machine)" if name in CONNECTABLE else ""
         logger.info("listening on http://%s and ws://%s/ws%s", address, address, everywhere)
 
 
-def _without_what_strangers_send(record: logging.LogRecord) -> bool:
-    """A request that is no HTTP, or breaks off, is no error of this server.
-
-    aiohttp logs a traceback with what was sent, which fills the log, and may hold a token.
-    """
-    error = record.exc_info[1] if record.exc_info else None
-    # aiohttp trips over an `Expect` that is not Unicode when it says that it is not known
-    unknown = isinstance(error, UnicodeEncodeError) and error.object.startswith("Unknown Expect")
-    if not unknown and not isinstance(error, _STRANGERS):
-        return True
-    logger.debug("a request that is no HTTP, or broke off (%s)", type(error).__name__)
-    return False
-
-
-_STRANGERS = (HttpProcessingError, web.RequestPayloadError, ConnectionError)
-
-
-def _with_target(make: Callable[..., web.BaseRequest]) -> Callable[..., web.BaseRequest]:
-    """Requests from `make`, even where there is nothing behind `CONNECT`.
-
-    aiohttp trips over that, and leaves the connection without anybody who answers or closes it.
-    """
-
-    def request(message: Any, *arguments: Any) -> web.BaseRequest:
-        if message.url is None:
-            message = message._replace(url=URL("/"))
-        return make(message, *arguments)
-
-    return request
-
-
-def _warn(settings: Settings, sockets: list[socket.socket]) -> None:
-    """What a laptop may do without is missed beyond it."""
-    beyond = any(not is_loopback(str(each.getsockname()[0])) for each in sockets)
-    if beyond and not settings.admin_tokens:
+def _warn_if_exposed(settings: Settings, sockets: Sequence[socket.socket]) -> None:
+    """Warn if other machines can reach the server and no admin token is set."""
+    # The sockets tell, not the setting: a host name can resolve to any address.
+    exposed = any(not is_loopback(str(each.getsockname()[0])) for each in sockets)
+    if exposed and not settings.admin_tokens:
         logger.warning(
-            "whoever reaches this server may send: set AIONOTIFY_ADMIN_TOKEN to 16 characters or "
-            "more that only senders know"
+            "anyone who can reach this server can publish: set AIONOTIFY_ADMIN_TOKEN to a secret "
+            "of 16 characters or more"
         )
 
 
 def _stop_on_signals(stop: asyncio.Event) -> None:
-    """Ctrl-C and SIGTERM set `stop`; on Windows, Ctrl-Break as well."""
+    """Set `stop` on Ctrl-C and SIGTERM, and on Ctrl-Break on Windows."""
     loop = asyncio.get_running_loop()
     for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
         number = getattr(signal, name, None)
@@ -183,4 +155,6 @@ def _stop_on_signals(stop: asyncio.Event) -> None:
         try:
             loop.add_signal_handler(number, stop.set)
         except NotImplementedError:
+            # Windows. The handler runs between two bytecodes of any code in the main thread, while
+            # the loop may sleep in select(): call_soon_threadsafe wakes it, `stop.set` would not.
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))

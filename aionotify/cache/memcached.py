@@ -18,6 +18,7 @@ from aiomcache.pool import Connection, MemcachePool
 from aionotify.cache.resolve import resolve
 from aionotify.errors import CacheError
 from aionotify.net import Address
+from aionotify.text import shorten
 
 CONNECT_TIMEOUT = 1.0
 """Seconds for looking up a name, and for connecting to each of its addresses."""
@@ -257,15 +258,12 @@ def _outcome(line: bytes) -> Outcome:
     # value all the same, so the connection remains usable.
     if line.startswith(b"SERVER_ERROR "):
         reason = line.removeprefix(b"SERVER_ERROR ").decode("ascii", "replace")
-        return Outcome(False, _shorten(reason))
+        return Outcome(False, shorten(reason, MAX_ERROR))
     raise ClientException("storing failed", line)
 
 
 def _describe(error: BaseException) -> str:
     if isinstance(error, ConnectionRefusedError):
         return "connection refused"
-    return _shorten(" ".join(str(part) for part in error.args) or type(error).__name__)
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= MAX_ERROR else text[:MAX_ERROR] + "…"
+    text = " ".join(str(part) for part in error.args) or type(error).__name__
+    return shorten(text, MAX_ERROR)

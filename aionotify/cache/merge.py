@@ -99,14 +99,14 @@ class Merger:
         replica.read_at = now
 
     def _decode(self, job: Job, value: bytes) -> None:
-        replica = job.replica
+        replica, now = job.replica, time.time()
         try:
-            stored = decode(value, replica.topic.name, time.time())
+            stored = decode(value, replica.topic.name, now)
         except ValueError as error:
             message = "%s in memcached holds no recent notifications (%s): ignoring it"
             _warn(replica, message, job.key.decode(), error)
             return
-        oldest = self._oldest()
+        oldest = (now - self._ttl) * 1000
         fresh: list[Recent] = []
         complete_since = stored.complete_since
         for each in stored.recents:
@@ -117,6 +117,10 @@ class Merger:
         history = replica.topic.history
         history.learn(fresh, self._limit, complete_since)
         replica.newest = max((each.rank for each in fresh), default=0)
+        if replica.newest > now * 1_000_000:
+            # Another server's clock is ahead of ours, or ours was set back since a crash: then its
+            # last notifications may be lost, although their ids are yet to come.
+            history.lose_before(replica.newest + 1)
         # Ids are compared with positions: what is published next must be above both.
         self._ids.advance(max(replica.newest, history.complete_since))
 

@@ -1,1 +1,1 @@
-"""One module for each family of URLs: a wire format translated into calls of the notifier."""
+"""One module per family of URLs: translates HTTP into calls of the notifier."""

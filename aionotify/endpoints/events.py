@@ -2,30 +2,23 @@
 
 from aiohttp import web
 
-from aionotify.access import Access
-from aionotify.eventstream import HEADERS, EventStream, head
-from aionotify.http import query
+from aionotify.eventstream import EventStream
+from aionotify.http.heads import EVENT_STREAM_HEADERS, event_stream
 from aionotify.http.hijack import subscribe
-from aionotify.notifier import Notifier
-from aionotify.settings import Settings
+from aionotify.http.query import event_stream_request
+from aionotify.keys import ACCESS, NOTIFIER, SETTINGS
 
 
-class Events:
-    """Streams that a browser's EventSource understands, and resumes by itself."""
-
-    def __init__(self, notifier: Notifier, settings: Settings, access: Access) -> None:
-        self._notifier = notifier
-        self._access = access
-        self._settings = settings
-
-    async def stream(self, request: web.Request) -> web.StreamResponse:
-        """`GET /events[?topic=][&since=]`, or with the header Last-Event-ID."""
-        topic, since = query.topic(request), query.last_seen(request)
-        if request.method == "HEAD":
-            response = web.Response(headers=HEADERS)
-            response.force_close()
-            return response
-        subscriber = EventStream(self._settings.stall_timeout, self._settings.heartbeat)
-        subscriber.client_address = self._access.forwarded(request)
-        start = head(self._access.shared(request))
-        return await subscribe(request, self._notifier, topic, subscriber, start, since)
+async def stream(request: web.Request) -> web.StreamResponse:
+    """Answer `GET /events[?topic=][&since=]`, or with the header Last-Event-ID."""
+    access, settings = request.app[ACCESS], request.app[SETTINGS]
+    wanted = event_stream_request(request, access.client_address(request))
+    if request.method == "HEAD":
+        response = web.Response(headers=EVENT_STREAM_HEADERS)
+        # The headers promise to close the connection; aiohttp 3.14.5 does not do it for them.
+        response.force_close()
+        return response
+    subscriber = EventStream(settings.stall_timeout, settings.heartbeat)
+    # The middleware `cors` cannot add its headers here: the head is sent before it sees a response.
+    head = event_stream(access.cors_headers(request))
+    return await subscribe(request, request.app[NOTIFIER], wanted, subscriber, head)

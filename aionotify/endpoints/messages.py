@@ -1,19 +1,13 @@
-"""`GET /messages`: the recents as texts."""
+"""`GET /messages`: recent notifications as plain text, in the format of the FastAPI version."""
 
 from aiohttp import web
 
-from aionotify.http import query
+from aionotify.http.query import parse_topic
 from aionotify.http.responses import json_response
-from aionotify.notifier import Notifier
+from aionotify.keys import NOTIFIER
 
 
-class Messages:
-    """The recents, in the FastAPI version's format."""
-
-    def __init__(self, notifier: Notifier) -> None:
-        self._notifier = notifier
-
-    async def recent(self, request: web.Request) -> web.Response:
-        """`GET /messages[?topic=]`: texts only, oldest first."""
-        recents = (await self._notifier.recent(query.topic(request))).notifications
-        return json_response({"recent_messages": [each.message for each in recents]})
+async def recent(request: web.Request) -> web.Response:
+    """Answer `GET /messages[?topic=]` with the messages alone, oldest first."""
+    page = await request.app[NOTIFIER].recent(parse_topic(request))
+    return json_response({"recent_messages": [each.message for each in page.notifications]})

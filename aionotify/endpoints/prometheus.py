@@ -1,20 +1,16 @@
-"""`GET /metrics`: figures for Prometheus."""
+"""`GET /metrics`: metrics for Prometheus."""
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
+from aionotify.keys import METRICS
 
-class MetricsPage:
-    """What a registry has, in the format that is asked for."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._registry = registry
-
-    async def text(self, request: web.Request) -> web.Response:
-        """`GET /metrics`: Prometheus text, or OpenMetrics where `Accept` names it."""
-        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        return web.Response(
-            body=encode(self._registry),
-            headers={"Content-Type": content_type, "Cache-Control": "no-store"},
-        )
+async def metrics(request: web.Request) -> web.Response:
+    """Answer `GET /metrics` in the Prometheus text format, or OpenMetrics if `Accept` has it."""
+    encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+    return web.Response(
+        body=encode(request.app[METRICS].registry),
+        # As a header: aiohttp 3.14.5 raises ValueError for a `content_type=` with a charset in it.
+        headers={"Content-Type": content_type, "Cache-Control": "no-store"},
+    )

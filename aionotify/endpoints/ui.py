@@ -1,19 +1,34 @@
-"""`GET /ui` and what belongs to it, `GET /docs`, `GET /openapi.json`: files that never change."""
+"""`GET /ui` with its assets, `GET /docs` and `GET /openapi.json`: static files."""
 
 import hashlib
-import json
 from importlib import resources
 
 from aiohttp import ETag, web
 from aiohttp.typedefs import Handler
 
-from aionotify import __version__
-from aionotify.endpoints.description import as_html
+HTML, SCRIPT, STYLE, JSON = "text/html", "text/javascript", "text/css", "application/json"
 
-HTML, SCRIPT, STYLE = "text/html", "text/javascript", "text/css"
+FILES = {
+    "/ui": ("index.html", HTML),
+    "/ui/app.js": ("app.js", SCRIPT),
+    "/ui/connection.js": ("connection.js", SCRIPT),
+    "/ui/dom.js": ("dom.js", SCRIPT),
+    "/ui/feed.js": ("feed.js", SCRIPT),
+    "/ui/style.css": ("style.css", STYLE),
+    "/docs": ("docs.html", HTML),
+    "/openapi.json": ("openapi.json", JSON),
+}
+"""The file in `aionotify/web` and the content type of each path.
+
+The files refer to each other by relative URLs, so they work below any path prefix of a proxy.
+"""
 
 HEADERS = {
+    # Not `max-age`: after an update, a cached script would meet a new page. The ETag makes the
+    # check cheap: 304, and no body.
     "Cache-Control": "no-cache",
+    # Everything is from this server, and no other site can show the page in a frame. `connect-src
+    # 'self'` includes the WebSocket (CSP level 3). The icon is the only `data:` URL.
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
         "img-src 'self' data:; base-uri 'none'; frame-ancestors 'none'; form-action 'none'"
@@ -21,39 +36,27 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-"""The page runs what comes from this server, talks to this server, and is framed by nobody."""
 
 
-class Page:
-    """The page, and the description of the interface for programs and for people.
-
-    All of it is read when this is made, and refers to itself by relative addresses: it works
-    under whatever path a proxy has put it.
-    """
-
-    def __init__(self) -> None:
-        description = json.loads(_read("openapi.json"))
-        description["info"]["version"] = __version__
-        encoded = json.dumps(description, ensure_ascii=False, separators=(",", ":")).encode()
-        self.handlers: dict[str, Handler] = {
-            "/ui": _serve(_read("index.html"), HTML),
-            "/ui/app.js": _serve(_read("app.js"), SCRIPT),
-            "/ui/style.css": _serve(_read("style.css"), STYLE),
-            "/docs": _serve(as_html(description).encode(), HTML),
-            "/openapi.json": _serve(encoded, "application/json", charset=None),
-        }
-        """What answers at each path."""
+def static_files() -> dict[str, Handler]:
+    """Read the files, and return the handler of each path."""
+    folder = resources.files("aionotify").joinpath("web")
+    return {
+        path: _serve(folder.joinpath(name).read_bytes(), content_type)
+        for path, (name, content_type) in FILES.items()
+    }
 
 
-def _read(name: str) -> bytes:
-    return resources.files("aionotify").joinpath("web", name).read_bytes()
-
-
-def _serve(body: bytes, content_type: str, charset: str | None = "utf-8") -> Handler:
-    """Answers with `body`, or with 304 to who has it already (RFC 9110 §13.1.2)."""
+def _serve(body: bytes, content_type: str) -> Handler:
+    """Return a handler that answers with `body`, or with 304 if the client has it already."""
+    # The hash of the content and not a time: all nodes behind a load balancer agree on it.
     tag = ETag(hashlib.sha256(body).hexdigest()[:32])
+    # JSON has no parameter `charset`; it is always UTF-8 (RFC 8259 §8.1).
+    charset = None if content_type == JSON else "utf-8"
 
     async def serve(request: web.Request) -> web.Response:
+        # The comparison is weak (RFC 9110 §13.1.2): it ignores aiohttp's `is_weak`, because a
+        # proxy that compresses responses, such as nginx, makes every tag weak.
         known = request.if_none_match or ()
         if any(each.value in (tag.value, "*") for each in known):
             response = web.Response(status=304, headers=HEADERS)

@@ -1,64 +1,109 @@
-"""What a request asks for: topic, format, since. Raises InvalidRequest where it makes no sense."""
+"""The parameters of a request. Everything here raises InvalidRequest for an invalid value."""
 
 import re
+from dataclasses import dataclass
+from enum import StrEnum
 
 from aiohttp import web
 
 from aionotify.errors import InvalidRequest
 from aionotify.notification import MAIN
+from aionotify.text import shorten
 
+# [0-9] and no \d: that matches the digits of every script, and int() accepts them all.
 _TOPIC = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _ID = re.compile(r"[0-9]{1,16}")
 
 
-def parameter(request: web.Request, name: str, default: str) -> str:
-    """The last value of a parameter in the query: what counted in the FastAPI version."""
-    return request.query.getall(name, [default])[-1]
+class Format(StrEnum):
+    """The format in which a subscriber gets notifications: plain text, or JSON objects."""
+
+    TEXT = "text"
+    JSON = "json"
 
 
-def topic(request: web.Request) -> str:
-    """`?topic=`, or `main`."""
-    name = parameter(request, "topic", MAIN)
+@dataclass(frozen=True, slots=True)
+class SubscribeRequest:
+    """A valid request to subscribe, for WebSocket clients and event streams."""
+
+    topic: str
+
+    since: int | None
+    """The id after which to resume; None: start with the recent notifications."""
+
+    format: Format
+
+    client_address: str | None
+    """The address that a trusted proxy reported, if any."""
+
+
+def websocket_request(request: web.Request, client_address: str | None) -> SubscribeRequest:
+    """Parse `/ws[?topic=][&format=][&since=]`."""
+    topic, format, since = parse_topic(request), _parse_format(request), parse_since(request)
+    if since is not None and format is Format.TEXT:
+        raise InvalidRequest("since requires format=json: the text format cannot report gaps.")
+    return SubscribeRequest(topic, since, format, client_address)
+
+
+def event_stream_request(request: web.Request, client_address: str | None) -> SubscribeRequest:
+    """Parse `/events[?topic=][&since=]`, and the header Last-Event-ID, which takes precedence.
+
+    An EventSource sends the header when it reconnects, to the URL with the `since=` of its start.
+    """
+    topic, since = parse_topic(request), _parse_last_event_id(request)
+    return SubscribeRequest(topic, since, Format.JSON, client_address)
+
+
+def is_admin(request: web.Request) -> bool:
+    """Return whether the client asks to be an admin: `?client=admin`, exactly."""
+    return _parameter(request, "client") == "admin"
+
+
+def parse_topic(request: web.Request) -> str:
+    """Return `?topic=`, or the default topic."""
+    name = _parameter(request, "topic")
+    if name is None:
+        return MAIN
     if not _TOPIC.fullmatch(name):
-        raise InvalidRequest(
-            f"The topic {_shown(name)} is not accepted; accepted are 1 to 64 letters, digits, "
-            "'_', '.' and '-'."
-        )
+        raise _invalid("topic", name, "1 to 64 letters, digits, '_', '.' or '-'")
     return name
 
 
-def since(request: web.Request) -> int | None:
-    """`?since=`, the id of a notification."""
-    text = parameter(request, "since", "")
-    if "since" not in request.query:
+def parse_since(request: web.Request) -> int | None:
+    """Return `?since=`, the id of a notification, or None."""
+    text = _parameter(request, "since")
+    if text is None:
         return None
     if not _ID.fullmatch(text):
-        raise InvalidRequest(
-            f"since={_shown(text)} is not accepted; accepted is the id of a notification, "
-            "up to 16 digits."
-        )
+        raise _invalid("since", text, "the id of a notification, up to 16 digits")
     return int(text)
 
 
-def last_seen(request: web.Request) -> int | None:
-    """The header Last-Event-ID, else `?since=` (WHATWG HTML §9.2.4).
-
-    An id in the header that is none of ours is 0, which was never given: an EventSource that came
-    from elsewhere cannot choose what it sends, and would never come again after an error.
-    """
+def _parse_last_event_id(request: web.Request) -> int | None:
+    """Return the id to resume after: the header Last-Event-ID (WHATWG HTML §9.2.4), or `since`."""
+    # An EventSource that has seen no id sends no header; some polyfills send an empty one.
     text = request.headers.get("Last-Event-ID", "")
     if not text:
-        return since(request)
+        return parse_since(request)
+    # An id that is not ours gets a gap, by way of 0, which is older than every id. An EventSource
+    # cannot choose what it sends, and after any status but 200 it would never reconnect.
     return int(text) if _ID.fullmatch(text) else 0
 
 
-def wants_json(request: web.Request) -> bool:
-    """`?format=json`; or `text`, the default."""
-    name = parameter(request, "format", "text")
-    if name not in ("text", "json"):
-        raise InvalidRequest(f"format={_shown(name)} is not accepted; accepted are text and json.")
-    return name == "json"
+def _parse_format(request: web.Request) -> Format:
+    name = _parameter(request, "format")
+    if name is None:
+        return Format.TEXT
+    try:
+        return Format(name)
+    except ValueError:
+        raise _invalid("format", name, "text or json") from None
 
 
-def _shown(text: str) -> str:
-    return repr(text) if len(text) <= 100 else repr(text[:100]) + "…"
+def _parameter(request: web.Request, name: str) -> str | None:
+    # The last value of several counts, as in the FastAPI version: Starlette keeps that one.
+    return request.query.getall(name, [None])[-1]
+
+
+def _invalid(name: str, value: str, expected: str) -> InvalidRequest:
+    return InvalidRequest(f"{name}: invalid value {shorten(value)!r} (expected {expected})")

@@ -1,4 +1,4 @@
-"""How every answer over HTTP looks: compact JSON, errors included."""
+"""HTTP responses: compact JSON, for errors too."""
 
 from collections.abc import Mapping
 
@@ -6,60 +6,58 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from aionotify.encoders import compact_json
-from aionotify.errors import (
-    Forbidden,
-    InvalidRequest,
-    MessageTooBig,
-    Unauthorized,
-    Unavailable,
-)
-
-RETRY_AFTER = "5"
-"""Seconds after which it makes sense to try again."""
+from aionotify.errors import RequestError
 
 
 def json_response(
     document: object, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> web.Response:
-    """`document` without spaces, as raw UTF-8, with a Content-Type that names no charset."""
-    body = compact_json(document)
+    """Return a response with `document` as JSON without spaces, in raw UTF-8."""
+    return encoded_response(compact_json(document), status, headers)
+
+
+def encoded_response(
+    body: bytes, status: int = 200, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    """Return a response with a JSON document that is already encoded."""
+    # web.json_response would add `; charset=utf-8` to the type. Layer 1 has it without, and JSON
+    # has no such parameter (RFC 8259 §11).
     return web.Response(body=body, status=status, headers=headers, content_type="application/json")
 
 
 def error_response(
     status: int, detail: str, headers: Mapping[str, str] | None = None
 ) -> web.Response:
-    """What went wrong, in a sentence."""
+    """Return the response `{"detail":"…"}`, in the format of FastAPI."""
     return json_response({"detail": detail}, status, headers)
 
 
 @web.middleware
 async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """404 and 405 as the contract has them; a known path with a trailing `/` is redirected.
-
-    The redirect keeps the query as it is, and a prefix under which the application is mounted.
-    """
+    """Answer errors of handlers, and of middlewares inside this one, in JSON."""
     try:
         return await handler(request)
+    except RequestError as error:
+        response = error_response(error.status, str(error), error.headers)
+        if error.closes_connection:
+            response.force_close()
+        return response
     except web.HTTPNotFound:
-        path = request.path.rstrip("/")
-        if any(path == resource.canonical for resource in request.app.router.resources()):
-            query = request.rel_url.raw_query_string
-            location = f"{path}?{query}" if query else path
-            return web.Response(status=307, headers={"Location": location})
-        return error_response(404, "Not Found")
+        return _redirect(request) or error_response(404, "Not Found")
     except web.HTTPMethodNotAllowed as error:
         allowed = ", ".join(sorted(error.allowed_methods))
         return error_response(405, "Method Not Allowed", {"Allow": allowed})
-    except InvalidRequest as error:
-        return error_response(400, str(error))
-    except Unauthorized as error:
-        return error_response(401, str(error), {"WWW-Authenticate": "Bearer"})
-    except Forbidden as error:
-        return error_response(403, str(error))
-    except MessageTooBig as error:
-        response = error_response(413, str(error))
-        response.force_close()
-        return response
-    except Unavailable as error:
-        return error_response(503, str(error), {"Retry-After": RETRY_AFTER})
+
+
+def _redirect(request: web.Request) -> web.Response | None:
+    """Return a redirect to the path without its trailing `/`, or None if there is no such path.
+
+    Starlette redirected so, and layer 1 has it. The query is kept as it is.
+    """
+    path = request.path.rstrip("/")
+    # aiohttp's normalize_path_middleware redirects only if the target resolves for the method;
+    # Starlette's does for each. Resources include the prefix under which `app` is mounted.
+    if all(path != resource.canonical for resource in request.app.router.resources()):
+        return None
+    query = request.rel_url.raw_query_string
+    return web.Response(status=307, headers={"Location": f"{path}?{query}" if query else path})

@@ -13,11 +13,9 @@ from aionotify.errors import SettingsError
 from aionotify.net import Address, Origin
 from aionotify.settings.option import PREFIX, Group, Option, option, option_of
 from aionotify.settings.parsers import ADDRESSES, HOST, ORIGINS, PORT, TOKENS, choice, integer
+from aionotify.text import shorten
 
 __all__ = ["Settings", "options", "read_settings"]
-
-MAX_SHOWN = 100
-"""Characters of an invalid value in an error message, which has to stay one readable line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +49,11 @@ class Settings:
         formerly="AIONOTIFY_LOG_LIMIT",
         help="Notifications that each topic retains in memory, for clients that resume or read "
         "slowly; 16 MiB at most.")
+    # At least a message of the maximum length, so that the newest notification always fits.
+    history_bytes: int = option(268_435_456, integer(2_097_152, 1 << 40, unit="bytes",
+        note="1 TiB"), group=Group.LIMITS,
+        help="Memory for the notifications that all topics together retain, in bytes. Beyond it, "
+        "the oldest are dropped, and clients that have not read them get a gap.")
     max_message_bytes: int = option(65536, integer(1, 1_048_576, unit="bytes", note="1 MiB"),
         group=Group.LIMITS,
         help="Maximum length of a message, in bytes of UTF-8.")
@@ -177,10 +180,9 @@ def _parse(option: Option, variable: str, text: str) -> Any:
     try:
         return option.parser.parse(text.strip())
     except ValueError:
-        shown = repr(text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "…")
-        value = "invalid value, not shown" if option.secret else f"invalid value {shown}"
+        shown = "invalid value, not shown" if option.secret else f"invalid value {shorten(text)!r}"
         # `from None`: a traceback with the original error could show the secret.
-        raise SettingsError(f"{variable}: {value} (expected {option.parser.expected})") from None
+        raise SettingsError(f"{variable}: {shown} (expected {option.parser.expected})") from None
 
 
 def _hints(written: Mapping[str, str]) -> list[str]:

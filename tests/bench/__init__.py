@@ -1,1 +1,1 @@
-"""How fast it is, next to what people would take instead: `python -m tests.bench --help`."""
+"""The server's performance beside that of its alternatives: `python -m tests.bench --help`."""

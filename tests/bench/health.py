@@ -1,4 +1,4 @@
-"""`GET /health` over kept connections: how many a second, and how long one takes under load."""
+"""`GET /health` on keep-alive connections: requests per second, and latency under load."""
 
 import select
 import socket
@@ -8,10 +8,11 @@ from tests.bench.clients import Crowd
 from tests.bench.processes import Failure
 
 CONNECTIONS = 16
+"""Connections that measure requests per second, each with one request at a time."""
 
 
 def requests_per_second(port: int, seconds: float) -> float:
-    """Answers a second, each connection asking anew when it has its answer."""
+    """Return the requests per second of `CONNECTIONS` connections within `seconds`."""
     sockets = [socket.create_connection(("127.0.0.1", port), 10) for _ in range(CONNECTIONS)]
     try:
         for each in sockets:
@@ -36,7 +37,7 @@ def _ask_all(sockets: dict[int, socket.socket], request: bytes, size: int, secon
                 got = len(sockets[fd].recv(65536))
                 left[fd] -= got
                 if not got or left[fd] < 0:
-                    raise Failure("/health did not answer as before")
+                    raise Failure("/health changed its response")
                 if left[fd] == 0:
                     answers += 1
                     left[fd] = size
@@ -45,7 +46,7 @@ def _ask_all(sockets: dict[int, socket.socket], request: bytes, size: int, secon
 
 
 def ask(connection: socket.socket, port: int) -> int:
-    """Ask once, on a blocking socket: the answer's size, which is the same every time."""
+    """Request once on a blocking socket. Return the size of the response, which never changes."""
     connection.sendall(_request(port))
     answer = b""
     while b"}" not in answer:
@@ -54,12 +55,12 @@ def ask(connection: socket.socket, port: int) -> int:
             raise Failure("/health closed the connection")
         answer += chunk
     if not answer.startswith(b"HTTP/1.1 200 "):
-        raise Failure(f"/health answered {answer[:100]!r}")
+        raise Failure(f"/health responded {answer[:100]!r}")
     return len(answer)
 
 
 class Probe:
-    """Asks when the first of a crowd has a message, and notes when the answer is there."""
+    """Requests `/health` when the first client gets a message, and measures the latency."""
 
     def __init__(self, crowd: Crowd) -> None:
         self._port = crowd.port
@@ -70,6 +71,7 @@ class Probe:
         crowd.replace(fd, self._delivered)
         self._asked = 0.0
         self.seconds: list[float] = []
+        """The latency of each request."""
 
     def _delivered(self, buffer: memoryview) -> int:
         self._asked = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Servers as processes on one core, while the load comes from another; what they use."""
+"""Servers as child processes on one core while the load runs on another; their CPU and memory."""
 
 import contextlib
 import os
@@ -14,27 +14,30 @@ from tests.bench.peers import Peer
 from tests.support import ROOT, free_port
 
 SPARE_FILES = 200
-"""Files that a process needs beside one for each client."""
+"""Files that a process needs in addition to one per client."""
 
 
 class Failure(Exception):
-    """A server did not do what was asked of it; the text says what."""
+    """A server did not behave as the benchmark requires; the message says how."""
 
 
 class Server:
-    """A running server: all its processes together."""
+    """A running server, including its child processes."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", port: int) -> None:
         self.port = port
         self._process = process
 
     def cpu_seconds(self) -> float:
-        """The time of a processor that it has used so far, by the scheduler's own account."""
+        """Return the CPU time used so far.
+
+        It comes from the scheduler in nanoseconds: the clock ticks of /proc/…/stat are 10 ms.
+        """
         paths = [path for each in self._family() for path in each.glob("task/*/schedstat")]
         return sum(int(path.read_text().split()[0]) for path in paths) / 1e9
 
     def resident_bytes(self) -> int:
-        """Memory that it holds."""
+        """Return the resident memory."""
         statuses = [(each / "status").read_text() for each in self._family()]
         return sum(int(text.split("VmRSS:")[1].split()[0]) * 1024 for text in statuses)
 
@@ -46,12 +49,12 @@ class Server:
 
 @contextlib.contextmanager
 def running(peer: Peer) -> Iterator[Server]:
-    """`peer` on a free port, listening. Ended with the block, by its id."""
+    """Run `peer` on a free port of 127.0.0.1. It is terminated when the block ends."""
     port = free_port()
     with tempfile.TemporaryDirectory() as folder, open(Path(folder, "log"), "w+b") as log:
         command = peer.command(port, Path(folder))
         environment = {**os.environ, "PYTHONPATH": str(ROOT), **peer.environment}
-        with _on_core(0):  # which its children inherit
+        with _on_core(0):  # children inherit the affinity
             process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
         try:
             _await_listening(process, port, Path(folder, "log"))
@@ -71,12 +74,12 @@ def _await_listening(process: "subprocess.Popen[bytes]", port: int, log: Path) -
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return
         if process.poll() is not None or time.monotonic() > deadline:
-            raise Failure(f"it did not start: {log.read_text(errors='replace')[-500:]}")
+            raise Failure(f"the server did not start: {log.read_text(errors='replace')[-500:]}")
         time.sleep(0.02)
 
 
 def prepare() -> int:
-    """Move to a core of our own and raise the file limit: how many clients there may be."""
+    """Move to a core of our own and raise the file limit. Return the possible number of clients."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     hard = min(hard, 1_000_000)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -99,7 +102,7 @@ _CORES: list[int] = []
 
 
 def _cores() -> list[int]:
-    """Those that we had at the start."""
+    """Return the cores that this process could use when it started."""
     if not _CORES:
         _CORES.extend(sorted(os.sched_getaffinity(0)))
     return _CORES

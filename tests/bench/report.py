@@ -1,4 +1,4 @@
-"""Medians, ratios, and what they are held against."""
+"""Medians, ratios, and the targets that they are compared with."""
 
 import json
 import os
@@ -14,19 +14,22 @@ from tests.bench.scenarios import Figures
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A figure of ours, or its ratio to that of a peer."""
+    """A required figure of our server, or a required ratio to the figure of a peer."""
 
     scenario: str
     figure: str
     peer: str
+    """The peer to compare with. Empty to compare the figure itself."""
     required: float
+    """The limit that must be met."""
     aim: float
+    """The limit that we would like to meet. Its side of `required` says which way is better."""
     beside: str = ""
-    """The peer's scenario, if it is another one."""
+    """The scenario of the peer, if it differs."""
 
     @property
     def at_most(self) -> bool:
-        """Less is better."""
+        """Whether less is better."""
         return self.aim < self.required
 
 
@@ -48,38 +51,38 @@ TARGETS = (
 
 @dataclass(slots=True)
 class Report:
-    """What was measured: for each scenario and server, the figures of every round."""
+    """The figures of every round, by scenario and server."""
 
     rounds: int
-    left_out: dict[str, str]
-    """Servers that could not run here, and why."""
+    unavailable: dict[str, str]
+    """Servers that cannot run here, and why."""
     figures: dict[str, dict[str, list[Figures]]] = field(default_factory=dict)
     failures: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def add(self, scenario: str, server: str, figures: Figures) -> None:
-        """One more round."""
+        """Add the figures of one round."""
         self.figures.setdefault(scenario, {}).setdefault(server, []).append(figures)
 
     def fail(self, scenario: str, server: str, problem: str) -> None:
-        """A server did not deliver everything: its figures of this scenario do not count."""
+        """Record that a server did not deliver everything, so that its figures do not count."""
         self.failures.setdefault(scenario, {})[server] = problem
 
     def medians(self, scenario: str, server: str) -> Figures:
-        """Over the rounds; nothing where it failed in one."""
+        """Return the median of each figure, or nothing if the server failed in any round."""
         rounds = self.figures.get(scenario, {}).get(server, [])
         if not rounds or server in self.failures.get(scenario, {}):
             return {}
         return {name: statistics.median(each[name] for each in rounds) for name in rounds[0]}
 
     def table(self) -> str:
-        """All of it, for people."""
+        """Return the report as text."""
         lines = [f"{machine()}; medians of {self.rounds}; ratios are to {OURS}'s figure"]
         for scenario in self.figures | self.failures:
             lines += ["", scenario, *self._rows(scenario)]
-        if self.left_out:
+        if self.unavailable:
             lines.append("")
-        lines += [f"left out: {name} ({why})" for name, why in self.left_out.items()]
-        return "\n".join([*lines, "", *self._held_against()])
+        lines += [f"left out: {name} ({why})" for name, why in self.unavailable.items()]
+        return "\n".join([*lines, "", *self._compared_with_targets()])
 
     def _rows(self, scenario: str) -> Iterator[str]:
         ours = self.medians(scenario, OURS)
@@ -92,7 +95,7 @@ class Report:
             text = "  ".join(cells) or "FAILED: " + self.failures[scenario][server]
             yield f"  {server:<22}{text}"
 
-    def _held_against(self) -> Iterator[str]:
+    def _compared_with_targets(self) -> Iterator[str]:
         for target in TARGETS:
             value = self.ratio(target)
             if value is None:
@@ -108,7 +111,7 @@ class Report:
             )
 
     def ratio(self, target: Target) -> float | None:
-        """Our median by the peer's, or ours alone; None where one was not measured."""
+        """Return our median, divided by the peer's if there is one; None if one is missing."""
         ours = self.medians(target.scenario, OURS)
         theirs = self.medians(target.beside or target.scenario, target.peer)
         if not ours or (target.peer and not theirs):
@@ -116,11 +119,11 @@ class Report:
         return ours[target.figure] / (theirs[target.figure] if target.peer else 1)
 
     def write(self, path: Path) -> None:
-        """Everything as JSON, every round included."""
+        """Write all figures as JSON, including those of every round."""
         document = {
             "machine": machine(),
             "rounds": self.rounds,
-            "left_out": self.left_out,
+            "left_out": self.unavailable,
             "failures": self.failures,
             "medians": {
                 scenario: {server: self.medians(scenario, server) for server in servers}
@@ -132,7 +135,7 @@ class Report:
 
 
 def machine() -> str:
-    """What it was measured on."""
+    """Return a description of this machine."""
     cpu = platform.machine()
     for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
         if line.startswith("model name"):

@@ -1,47 +1,56 @@
-"""What is measured, each on a server started for it. Every delivery is verified by its bytes."""
+"""The scenarios, each on a server started for it. Every delivery is verified by its size."""
 
 import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from tests.bench.clients import Crowd, frame_size, text_frame
+from tests.bench.clients import Crowd, frame_size
 from tests.bench.health import Probe, requests_per_second
 from tests.bench.peers import Peer
 from tests.bench.processes import Server, running
+from tests.support.raw_client import client_frame
 
 LENGTH = 64
+"""Characters of a message."""
+
 LIVE, RECENT = "[Notification] ", "[Recent] "
 RECENTS = 5
+"""Recent notifications that a new client gets."""
 
 WARM_UP = 3
-"""Messages that are sent before those that count."""
+"""Messages that are sent before the measurement."""
 
 ENOUGH = 1.0
-"""Seconds after which a fast server need not be sent more than the messages agreed on."""
+"""Seconds that a measurement takes at least: a fast server is sent more messages."""
 
 BURST = 50
+"""Messages of a burst."""
+
 BIG, BIG_COUNT = 32 * 1024, 128
-"""What fills the buffers of clients that do not read: the 4 MiB that Linux allows a socket."""
+"""Bytes and number of the messages that fill the buffers of clients that do not read: Linux grows
+the send buffer of a socket to 4 MiB."""
 
 STALLED_SECONDS = 5.0
-"""How long a message may take with stalled clients before delivery counts as stopped."""
+"""Seconds that a message may take beside stalled clients before delivery counts as stopped."""
 
 Figures = dict[str, float]
+"""Measured values by name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One thing that is measured; `run` answers its figures, or raises Failure or OSError."""
+    """A measurement. `run` returns its figures, or raises Failure or OSError."""
 
     name: str
     clients: int
     run: Callable[[Peer, int], Figures]
     fits: Callable[[Peer], bool] = lambda peer: True
+    """Whether a peer has the features that are measured."""
 
 
 def scenarios(quick: bool) -> Iterator[Scenario]:
-    """All of them, in order; `quick` ones are too short for figures that mean anything."""
+    """Yield all scenarios. `quick` ones are too short for meaningful figures."""
     for count, messages in ((100, 20),) if quick else _MESSAGES:
         yield Scenario(f"one-{count}", count, _one_message(messages))
     for name, form in _FORMATS.items():
@@ -60,12 +69,12 @@ def scenarios(quick: bool) -> Iterator[Scenario]:
 
 
 _MESSAGES = ((100, 200), (1000, 60), (5000, 30), (15_000, 10))
-"""Clients, and messages one after another to all of them."""
+"""Numbers of clients, and of messages sent one after another to all of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Format:
-    """A way of listening: what a client is sent for one recent, and for each message after it."""
+    """A client format: its path, and the bytes for one recent notification and each live one."""
 
     path: str
     welcome: int
@@ -85,8 +94,8 @@ _FORMATS = {
 }
 
 
-class _Room:
-    """A server, its clients, and what was published so far."""
+class _Session:
+    """A server, its clients, and the number of messages published so far."""
 
     def __init__(self, peer: Peer, server: Server, crowd: Crowd) -> None:
         self.server = server
@@ -95,15 +104,16 @@ class _Room:
         self._recents = RECENTS if peer.recents else 0
         self._published = 0
         self._format: _Format | None = None
-        self.publish()  # nchan aborts where somebody waits for recents of a topic without any
+        # nchan aborts if a client waits for recent messages of a channel that has none.
+        self.publish()
 
     def publish(self, count: int = 1, length: int = LENGTH, seconds: float = 20) -> float:
-        """`count` messages to all, at once: seconds until the last client had all of them."""
+        """Publish `count` messages at once. Return the seconds until all clients had them all."""
         prefix = LIVE if self._plain else ""
         frames = b""
         for _ in range(count):
             self._published += 1
-            frames += text_frame(f"{prefix}{self._published:0{length}}")
+            frames += client_frame(f"{prefix}{self._published:0{length}}")
         each = self._format.live if self._format else frame_size(len(LIVE) + length)
         size = count * each
         started = time.perf_counter()
@@ -111,12 +121,12 @@ class _Room:
         return self.crowd.receive(size, seconds) - started
 
     def connect_with(self, form: _Format, clients: int) -> None:
-        """So many clients, all of which listen in this way."""
+        """Connect `clients` that use a certain format."""
         self._format = form
         self.crowd.connect(clients, form.welcome, path=form.path)
 
     def connect(self, clients: int) -> float:
-        """So many clients more, each with its recents: seconds until the last had them."""
+        """Connect `clients` more. Return the seconds until all had their recent notifications."""
         prefix = LIVE if self._plain else RECENT
         size = min(self._recents, self._published) * frame_size(len(prefix) + LENGTH)
         started = time.perf_counter()
@@ -124,43 +134,43 @@ class _Room:
         return time.perf_counter() - started
 
 
-def _rooms(scenario: Callable[[_Room, int], Figures]) -> Callable[[Peer, int], Figures]:
-    """Start a server and connect a publisher for `scenario`, and end both."""
+def _on_server(scenario: Callable[[_Session, int], Figures]) -> Callable[[Peer, int], Figures]:
+    """Return a scenario that gets a server of its own and a publisher."""
 
     def run(peer: Peer, clients: int) -> Figures:
         with running(peer) as server, Crowd(server.port, peer.publish_path) as crowd:
-            return scenario(_Room(peer, server, crowd), clients)
+            return scenario(_Session(peer, server, crowd), clients)
 
     return run
 
 
 def _one_message(messages: int, form: _Format | None = None) -> Callable[[Peer, int], Figures]:
-    def scenario(room: _Room, clients: int) -> Figures:
+    def scenario(session: _Session, clients: int) -> Figures:
         if form:
-            room.connect_with(form, clients)
+            session.connect_with(form, clients)
         else:
-            room.connect(clients)
-        return _rate(room, clients, messages, 1)
+            session.connect(clients)
+        return _rate(session, clients, messages, 1)
 
-    return _rooms(scenario)
+    return _on_server(scenario)
 
 
 def _bursts(bursts: int) -> Callable[[Peer, int], Figures]:
-    def scenario(room: _Room, clients: int) -> Figures:
-        room.connect(clients)
-        return _rate(room, clients, bursts, BURST)
+    def scenario(session: _Session, clients: int) -> Figures:
+        session.connect(clients)
+        return _rate(session, clients, bursts, BURST)
 
-    return _rooms(scenario)
+    return _on_server(scenario)
 
 
-def _rate(room: _Room, clients: int, times: int, messages: int) -> Figures:
+def _rate(session: _Session, clients: int, times: int, messages: int) -> Figures:
     for _ in range(WARM_UP):
-        room.publish()
-    before = room.server.cpu_seconds()
+        session.publish()
+    before = session.server.cpu_seconds()
     seconds: list[float] = []
     while len(seconds) < times or (sum(seconds) < ENOUGH and len(seconds) < 20 * times):
-        seconds.append(room.publish(messages))
-    used = room.server.cpu_seconds() - before
+        seconds.append(session.publish(messages))
+    used = session.server.cpu_seconds() - before
     deliveries = clients * messages
     return {
         "deliveries/s": deliveries / statistics.median(seconds),
@@ -168,37 +178,37 @@ def _rate(room: _Room, clients: int, times: int, messages: int) -> Figures:
     }
 
 
-@_rooms
-def _storm(room: _Room, clients: int) -> Figures:
+@_on_server
+def _storm(session: _Session, clients: int) -> Figures:
     for _ in range(RECENTS):
-        room.publish()
-    room.connect(10)
-    seconds = room.connect(clients)
-    room.publish()
+        session.publish()
+    session.connect(10)
+    seconds = session.connect(clients)
+    session.publish()
     return {"clients/s": clients / seconds}
 
 
-@_rooms
-def _memory(room: _Room, clients: int) -> Figures:
-    before = room.server.resident_bytes()
-    room.connect(clients)
-    after = room.server.resident_bytes()
-    room.publish()
+@_on_server
+def _memory(session: _Session, clients: int) -> Figures:
+    before = session.server.resident_bytes()
+    session.connect(clients)
+    after = session.server.resident_bytes()
+    session.publish()
     return {"KiB/client": (after - before) / clients / 1024}
 
 
 def _stalled(messages: int) -> Callable[[Peer, int], Figures]:
-    """As many healthy clients both times, then a ninth of that added who read nothing."""
+    """Measure healthy clients alone, and beside a ninth of their number that read nothing."""
 
-    def scenario(room: _Room, clients: int) -> Figures:
-        room.connect(clients)
+    def scenario(session: _Session, clients: int) -> Figures:
+        session.connect(clients)
         for _ in range(WARM_UP):
-            room.publish()
-        healthy = [room.publish() for _ in range(messages)]
-        room.crowd.connect_stalled(clients // 9)
+            session.publish()
+        healthy = [session.publish() for _ in range(messages)]
+        session.crowd.connect_stalled(clients // 9)
         for _ in range(BIG_COUNT):
-            room.publish(1, BIG, STALLED_SECONDS)
-        stalled = [room.publish(seconds=STALLED_SECONDS) for _ in range(messages)]
+            session.publish(1, BIG, STALLED_SECONDS)
+        stalled = [session.publish(seconds=STALLED_SECONDS) for _ in range(messages)]
         without, beside = _percentile_99(healthy), _percentile_99(stalled)
         return {
             "p99 ms without": without * 1e3,
@@ -206,7 +216,7 @@ def _stalled(messages: int) -> Callable[[Peer, int], Figures]:
             "beside/without": beside / without,
         }
 
-    return _rooms(scenario)
+    return _on_server(scenario)
 
 
 def _percentile_99(seconds: list[float]) -> float:
@@ -214,18 +224,18 @@ def _percentile_99(seconds: list[float]) -> float:
 
 
 def _health(seconds: float) -> Callable[[Peer, int], Figures]:
-    def scenario(room: _Room, clients: int) -> Figures:
-        return {"requests/s": requests_per_second(room.server.port, seconds)}
+    def scenario(session: _Session, clients: int) -> Figures:
+        return {"requests/s": requests_per_second(session.server.port, seconds)}
 
-    return _rooms(scenario)
+    return _on_server(scenario)
 
 
-@_rooms
-def _health_under_load(room: _Room, clients: int) -> Figures:
-    room.connect(clients)
-    room.publish()
-    probe = Probe(room.crowd)
+@_on_server
+def _health_under_load(session: _Session, clients: int) -> Figures:
+    session.connect(clients)
+    session.publish()
+    probe = Probe(session.crowd)
     for number in range(1, 6):
-        room.publish()
-        room.crowd.wait_for(lambda number=number: len(probe.seconds) == number)  # type: ignore[misc]
+        session.publish()
+        session.crowd.wait_for(lambda number=number: len(probe.seconds) == number)  # type: ignore[misc]
     return {"worst of 5, ms": max(probe.seconds) * 1e3}

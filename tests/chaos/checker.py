@@ -1,4 +1,4 @@
-"""Whether what a client saw is what it was promised. Pure: it reads histories, and runs nothing."""
+"""Checks that each client saw what it was promised. Pure: it reads transcripts and runs nothing."""
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
@@ -8,31 +8,32 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """A notification that was sent to the server, and not refused.
-
-    `id` is None where no answer came: it may have been published or not. `generation` counts the
-    processes that the server has been, `moment` is when it was sent.
-    """
+    """A notification that was sent to the server and not rejected."""
 
     topic: str
     message: str
     generation: int
+    """The number of the server process at that time: each restart adds one."""
     moment: float
+    """When it was sent, by the monotonic clock."""
     id: int | None
+    """None if no response arrived: it may have been published or not."""
 
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """The server's answer arrived at `moment`. `since` is None for who saw nothing yet."""
+    """The server accepted a connection."""
 
     generation: int
     since: int | None
+    """The id after which the client resumed; None for a client that had seen nothing."""
     moment: float = 0.0
+    """When the response arrived, by the monotonic clock."""
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A notification."""
+    """The client received a notification."""
 
     id: int
     message: str
@@ -40,7 +41,7 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """The server said that it missed so many, or an unknown number of them."""
+    """The server reported a gap of `missed` notifications, or of an unknown number (None)."""
 
     missed: int | None
 
@@ -49,32 +50,37 @@ Event = Connected | Received | Gap
 
 
 @dataclass(slots=True)
-class History:
-    """All that one client saw. `to_the_end`: it was there when the last notification came."""
+class Transcript:
+    """Everything that one client saw, over all its connections."""
 
     name: str
     topic: str
     events: list[Event] = field(default_factory=list)
     to_the_end: bool = False
+    """Whether the client stayed until the last notification was published."""
 
 
 class Truth:
-    """What was published, as far as anybody can know.
+    """The notifications that were published, as far as posts and transcripts show it.
 
-    `unclean` are the generations of which a successor cannot know everything: the process was
-    killed, or there was no memcached that had everything when it ended or when its successor began.
+    `unclean` are the generations whose successor cannot know all that they published: the process
+    was killed, or memcached did not have everything when it ended or when its successor started.
     """
 
     def __init__(
-        self, posts: Iterable[Post], histories: Iterable[History], unclean: Iterable[int] = ()
+        self,
+        posts: Iterable[Post],
+        transcripts: Iterable[Transcript],
+        unclean: Iterable[int] = (),
     ) -> None:
         self.unclean = frozenset(unclean)
         self.posts = {(post.topic, post.message): post for post in posts}
         self._ids = {key: post.id for key, post in self.posts.items() if post.id is not None}
-        for history in histories:
-            for event in history.events:
+        # A post without a response was published after all if any client received it.
+        for transcript in transcripts:
+            for event in transcript.events:
                 if isinstance(event, Received):
-                    self._ids.setdefault((history.topic, event.message), event.id)
+                    self._ids.setdefault((transcript.topic, event.message), event.id)
         published: dict[str, list[tuple[int, Post]]] = defaultdict(list)
         for key, id in sorted(self._ids.items(), key=lambda item: item[1]):
             if key in self.posts:
@@ -83,11 +89,11 @@ class Truth:
         self._unknown = [post for key, post in self.posts.items() if key not in self._ids]
 
     def id_of(self, topic: str, message: str) -> int | None:
-        """The one id that goes with a message; None for what was never published."""
+        """Return the id of `message`, or None if it was never posted."""
         return self._ids.get((topic, message)) if (topic, message) in self.posts else None
 
     def between(self, topic: str, after: int, before: int | None) -> list[Post]:
-        """What was published after one id and before the other, both excluded."""
+        """Return the posts between two ids, both excluded. `before` None means no upper limit."""
         entries = self._published[topic]
         start = bisect_right(entries, after, key=lambda entry: entry[0])
         end = len(entries)
@@ -96,36 +102,37 @@ class Truth:
         return [post for _, post in entries[start:end]]
 
     def unknown(self, topic: str, first: int, last: int) -> int:
-        """How many may have been published without anybody seeing them, in these generations."""
+        """Return how many posts of these generations may have been published without a witness."""
         return sum(
             post.topic == topic and first <= post.generation <= last for post in self._unknown
         )
 
     def forgotten(self, generation: int, later: int) -> bool:
-        """Whether the process `later` cannot know all that was published in `generation`."""
+        """Return whether process `later` cannot know everything published in `generation`."""
         return any(each in self.unclean for each in range(generation, later))
 
 
-def problems(history: History, truth: Truth) -> list[str]:
-    """Every broken promise, in words; nothing if the client saw what it was to see."""
-    return [f"{history.name}: {problem}" for problem in _Walk(history, truth).problems()]
+def problems(transcript: Transcript, truth: Truth) -> list[str]:
+    """Return a sentence for every broken promise, and nothing if all were kept."""
+    return [f"{transcript.name}: {problem}" for problem in _Walk(transcript, truth).problems()]
 
 
 class _Walk:
-    """One pass over a history, from one notification to the next."""
+    """One pass over a transcript, from one notification to the next."""
 
-    def __init__(self, history: History, truth: Truth) -> None:
-        self._history = history
-        self._topic = history.topic
+    def __init__(self, transcript: Transcript, truth: Truth) -> None:
+        self._transcript = transcript
+        self._topic = transcript.topic
         self._truth = truth
         self._connection = Connected(0, None)
         self._last: Received | None = None
         self._gaps: list[tuple[Connected, Gap]] = []
+        """The gaps reported since the last notification."""
         self._warned = False
-        """Whether this connection began with a gap of unknown size."""
+        """Whether this connection started with a gap of unknown size."""
 
     def problems(self) -> Iterator[str]:
-        for event in self._history.events:
+        for event in self._transcript.events:
             if isinstance(event, Connected):
                 yield from self._connected(event)
             elif isinstance(event, Gap):
@@ -133,13 +140,13 @@ class _Walk:
                 self._warned |= event.missed is None
             else:
                 yield from self._received(event)
-        if self._history.to_the_end:
+        if self._transcript.to_the_end:
             yield from self._account(None)
 
     def _connected(self, event: Connected) -> Iterator[str]:
         last = self._last.id if self._last is not None else None
         if event.since != last:
-            yield f"resumed after {event.since}, though it saw {last} last"
+            yield f"resumed after {event.since}, although it saw {last} last"
         self._connection = event
         self._warned = False
 
@@ -157,7 +164,7 @@ class _Walk:
         self._gaps.clear()
 
     def _account(self, event: Received | None) -> Iterator[str]:
-        """Whether the gaps before `event` are those, and only those, that there should be."""
+        """Report missing gaps and false gaps between the last notification and `event`."""
         missing = self._missing(event)
         if missing and not self._gaps:
             yield f"a hole between {self._last} and {event}: {missing}"
@@ -167,12 +174,13 @@ class _Walk:
         yield from self._count(event, len(missing))
 
     def _missing(self, event: Received | None) -> list[Post]:
-        """What was published between the last notification and this one.
+        """Return the posts that the client should have received before `event`.
 
-        A client that is new is promised what is published once it is there, and recents without a
-        hole, as far as the process can know. The same goes for one that resumes and is told first
-        that an unknown number is missing: what a crash took may have stood anywhere among what
-        earlier processes published, but nothing of this process's own may be missing further on.
+        A new client is promised everything published once it is connected, and recent
+        notifications without a hole as far as the process can know. The same holds for a client
+        that resumes and is first told that an unknown number is missing: the losses of a crash
+        may lie anywhere among the notifications of earlier processes, but no notification of the
+        current process may be missing.
         """
         last = self._last.id if self._last is not None else 0
         missing = self._truth.between(self._topic, last, event.id if event else None)
@@ -187,7 +195,7 @@ class _Walk:
         return missing
 
     def _may_miss(self, connection: Connected) -> bool:
-        """Whether the process may have to warn, without knowing, of what may be missing."""
+        """Return whether the process may have had to report a gap although nothing was missed."""
         if self._last is None:
             return False
         post = self._truth.posts.get((self._topic, self._last.message))
@@ -198,7 +206,7 @@ class _Walk:
         )
 
     def _count(self, event: Received | None, missing: int) -> Iterator[str]:
-        """A number that the server gives is exact."""
+        """Report a number of missed notifications that is not exact."""
         counts = [gap.missed for connection, gap in self._gaps if connection is self._connection]
         known = sum(count for count in counts if count is not None)
         if not known:
@@ -206,4 +214,4 @@ class _Walk:
         most = missing + self._truth.unknown(self._topic, 0, self._connection.generation)
         least = missing if None not in counts else 0
         if not least <= known <= most:
-            yield f"told of {known} missed between {self._last} and {event}, but it was {missing}"
+            yield f"was told of {known} missed between {self._last} and {event}, not of {missing}"

@@ -1,4 +1,4 @@
-"""The clients of the chaos test: they come, go, resume and read slowly."""
+"""The clients of the chaos test: they connect, leave, resume and read slowly."""
 
 import asyncio
 import contextlib
@@ -10,37 +10,47 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.chaos.checker import Connected, Gap, History, Post, Received
+from tests.chaos.checker import Connected, Gap, Post, Received, Transcript
 from tests.support import free_port
+from tests.support.raw_client import handshake
 
 CLIENTS = 100
 SLOW = 0.05
-"""The part of them that reads slowly."""
+"""The share of clients that read slowly."""
 
 TOPICS = ("main", "news", "builds")
 BUFFER = 8192
-"""Bytes that a client reads ahead; every event is shorter."""
+"""Bytes that a client reads ahead. Every event is shorter."""
 
 STAY = 2.0
-"""Seconds that a client stays connected, on average."""
+"""Seconds that a client stays connected, on average. Slow clients stay three times as long."""
+
+NEW = 0.05
+"""How probable it is that a new client takes the place of one that left."""
+
+PAUSE = 0.03
+"""How probable it is that a slow client stops reading after an event, for some seconds."""
 
 
 @dataclass(slots=True)
 class World:
-    """What the clients and the publisher share: where the server is, and what is true."""
+    """The state that clients, publisher and server share."""
 
     random: random.Random
     port: int = field(default_factory=free_port)
+    """The port of every server process."""
     generation: int = 0
+    """The number of restarts so far."""
     unclean: set[int] = field(default_factory=set)
+    """See `Truth.unclean`."""
     posts: list[Post] = field(default_factory=list)
-    histories: list[History] = field(default_factory=list)
+    transcripts: list[Transcript] = field(default_factory=list)
     last: dict[str, int] = field(default_factory=dict)
-    """The id after which nothing comes, for each topic, once it is over."""
+    """The id of the last notification of each topic. Empty until publishing is over."""
 
 
 class Client:
-    """One after another, connections to one topic, each resuming where the one before ended."""
+    """Connects to one topic again and again, and resumes where the last connection ended."""
 
     def __init__(self, world: World, number: int) -> None:
         self._world = world
@@ -54,21 +64,21 @@ class Client:
 
     def _begin(self) -> None:
         kind = ("slow " if self._slow else "") + ("SSE" if self._sse else "WebSocket")
-        self._history = History(f"client {self._number} ({kind})", self._topic)
-        self._world.histories.append(self._history)
+        self._transcript = Transcript(f"client {self._number} ({kind})", self._topic)
+        self._world.transcripts.append(self._transcript)
         self._seen = None
 
     async def run(self) -> None:
-        """Until it has seen the last notification there is."""
+        """Run until the client has received the last notification of its topic."""
         while not self._done():
-            if self._seen is not None and not self._world.last and self._random.random() < 0.05:
-                self._begin()  # a new client takes the place
+            if self._seen is not None and not self._world.last and self._random.random() < NEW:
+                self._begin()
             with contextlib.suppress(OSError, EOFError):
                 async with asyncio.timeout(None) as stay, self._connection() as reader:
                     stay.reschedule(self._leaving_time())
                     await self._listen(reader)
             await asyncio.sleep(self._random.uniform(0, 0.3))
-        self._history.to_the_end = True
+        self._transcript.to_the_end = True
 
     def _leaving_time(self) -> float | None:
         if self._world.last:
@@ -82,9 +92,10 @@ class Client:
 
     @contextlib.asynccontextmanager
     async def _connection(self) -> AsyncIterator[asyncio.StreamReader]:
-        """A connection on which the server has answered; dropped at the end without a word."""
+        """Connect and send the request. The connection is aborted when the block ends."""
         connection = socket.socket()
-        if self._slow:  # else the kernel alone would hold more than the whole run brings
+        if self._slow:
+            # With default buffers, the kernel alone would hold more than a run sends to a client.
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1000)
         connection.setblocking(False)
@@ -103,43 +114,40 @@ class Client:
                 assert head.startswith(b"HTTP/1.1 503 "), head
                 raise ConnectionRefusedError
             moment = time.monotonic()
-            self._history.events.append(Connected(generation, self._seen, moment))
+            self._transcript.events.append(Connected(generation, self._seen, moment))
             yield reader
         finally:
             writer.transport.abort()
 
     def _request(self) -> bytes:
-        path = "/events?" if self._sse else "/ws?format=json&"
-        path += f"topic={self._topic}"
-        headers = ["Host: 127.0.0.1"]
-        if self._seen is not None and self._sse and self._random.random() < 0.5:
-            headers.append(f"Last-Event-ID: {self._seen}")
-        elif self._seen is not None:
-            path += f"&since={self._seen}"
+        since = f"&since={self._seen}" if self._seen is not None else ""
         if not self._sse:
-            headers += ["Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13"]
-            headers.append("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
-        return "\r\n".join([f"GET {path} HTTP/1.1", *headers, "", ""]).encode()
+            return handshake(f"/ws?format=json&topic={self._topic}{since}")
+        header = ""
+        if since and self._random.random() < 0.5:
+            since, header = "", f"Last-Event-ID: {self._seen}\r\n"
+        path = f"/events?topic={self._topic}{since}"
+        return f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{header}\r\n".encode()
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
         read = read_event if self._sse else read_frame
         while not self._done():
-            self._take(await read(reader))
-            if self._slow and not self._world.last and self._random.random() < 0.03:
+            self._record(await read(reader))
+            if self._slow and not self._world.last and self._random.random() < PAUSE:
                 await asyncio.sleep(self._random.uniform(0.5, 4))
 
-    def _take(self, document: Mapping[str, Any]) -> None:
+    def _record(self, document: Mapping[str, Any]) -> None:
         if document["type"] == "gap":
-            self._history.events.append(Gap(document["missed"]))
+            self._transcript.events.append(Gap(document["missed"]))
             return
         assert document["type"] == "notification", document
         assert document["topic"] == self._topic, document
         self._seen = int(document["id"])
-        self._history.events.append(Received(self._seen, document["message"].partition(" ")[0]))
+        self._transcript.events.append(Received(self._seen, document["message"].partition(" ")[0]))
 
 
 async def read_event(reader: asyncio.StreamReader) -> dict[str, Any]:
-    """The next server-sent event. Raises EOFError at the end."""
+    """Return the data of the next server-sent event. Raises EOFError when the server closes."""
     while True:
         lines = (await reader.readuntil(b"\n\n")).decode().splitlines()
         fields = dict(line.partition(": ")[::2] for line in lines if not line.startswith(":"))
@@ -151,7 +159,7 @@ async def read_event(reader: asyncio.StreamReader) -> dict[str, Any]:
 
 
 async def read_frame(reader: asyncio.StreamReader) -> dict[str, Any]:
-    """The next WebSocket message. Raises EOFError when the server closes."""
+    """Return the next WebSocket message. Raises EOFError when the server closes."""
     while True:
         first, second = await reader.readexactly(2)
         length = second

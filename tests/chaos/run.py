@@ -1,4 +1,4 @@
-"""A publisher, and the faults that come between it and the clients."""
+"""The chaos run: a publisher, a server, and the faults between them."""
 
 import asyncio
 import random
@@ -9,16 +9,26 @@ from contextlib import AsyncExitStack
 
 import aiohttp
 
-from tests.chaos.checker import Connected, Gap, History, Post, Received, Truth, problems
+from tests.chaos.checker import Connected, Gap, Post, Received, Transcript, Truth, problems
 from tests.chaos.clients import CLIENTS, TOPICS, Client, World
-from tests.support import MemcachedProcess, ServerProcess, eventually, running_server
+from tests.support import (
+    MemcachedProcess,
+    ServerProcess,
+    eventually,
+    log_lines,
+    running_server,
+)
+from tests.support.environment import with_memcached
 
 RATE = 200
-"""Notifications a second, over all topics."""
+"""Notifications per second, over all topics."""
+
+SETTLE = 30
+"""Seconds that clients may take to receive the last notification once all faults are over."""
 
 
 class Publisher:
-    """POSTs at an even rate, whatever becomes of each."""
+    """Sends POST requests at an even rate, without waiting for their responses."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -26,7 +36,7 @@ class Publisher:
         self._over = False
 
     async def run(self) -> None:
-        """Until `stop`; then every POST has its answer."""
+        """Run until `stop`, and until every request has succeeded or failed."""
         start = time.monotonic()
         connector = aiohttp.TCPConnector(limit=0)
         async with (
@@ -38,11 +48,11 @@ class Publisher:
                 await asyncio.sleep(max(0, start + self._count / RATE - time.monotonic()))
 
     def stop(self) -> None:
-        """Publish no more."""
+        """Stop publishing."""
         self._over = True
 
     async def post(self, session: aiohttp.ClientSession, topic: str) -> int | None:
-        """One notification, of some bytes to a few thousand; its id, if it was answered."""
+        """Publish a notification of up to 3 kB. Return its id, or None without a response."""
         self._count += 1
         message = f"{self._count}"
         padding = self._world.random.choice([0, 50, 200, 3000])
@@ -58,64 +68,60 @@ class Publisher:
         except aiohttp.ClientConnectorError:
             return None
         except (aiohttp.ClientError, OSError):
-            pass  # it may have been published or not
+            pass  # It may have been published or not: the post is recorded without an id.
         self._world.posts.append(Post(topic, message, generation, moment, id))
         return id
 
 
 class Server:
-    """The server's process, and memcached's, and what can happen to both."""
+    """The processes of the server and of memcached, and the faults of both."""
 
     def __init__(
         self, world: World, memcached: MemcachedProcess, environment: Mapping[str, str]
     ) -> None:
         self._world = world
         self._memcached = memcached
-        self._environment = {
-            "MEMCACHED_HOST": f"127.0.0.1:{memcached.port}",
-            "AIONOTIFY_SHUTDOWN_GRACE": "1",
-            **environment,
-        }
+        self._environment = with_memcached(memcached, AIONOTIFY_SHUTDOWN_GRACE="1", **environment)
         self._stack = AsyncExitStack()
         self._process: ServerProcess
-        self._alive = True
+        self._memcached_alive = True
 
     async def start(self) -> None:
-        """A process on the port that they all have."""
+        """Start a process on the port that all of them use."""
         port = str(self._world.port)
         context = running_server(self._environment, "--port", port)
         self._process = await self._stack.enter_async_context(context)
 
     async def close(self) -> None:
-        """End what runs."""
+        """Kill the process if it runs."""
         await self._stack.aclose()
 
     async def terminate(self) -> None:
-        """A clean restart."""
+        """Restart the server cleanly."""
         await self._restart(signal.SIGTERM)
 
     async def kill(self) -> None:
-        """A crash, and a new start."""
+        """Kill the server, and start it again."""
         await self._restart(signal.SIGKILL)
 
-    async def memcached_dies(self) -> None:
-        """It forgets everything; or comes back, if it was dead."""
-        if self._alive:
-            self._alive = False
+    async def toggle_memcached(self) -> None:
+        """Kill memcached, with everything it has; if it was killed before, start it again."""
+        if self._memcached_alive:
+            self._memcached_alive = False
             self._memcached.kill()
             await eventually(lambda: not self.connected(), 5, "the server lost memcached")
         else:
             await asyncio.to_thread(self._memcached.start)
-            self._alive = True
+            self._memcached_alive = True
 
     def connected(self) -> bool:
-        """Whether the process has said last that memcached has everything."""
+        """Return whether the last log line about memcached says that it has everything."""
         output = self._process.output()
-        lost = max(map(output.rfind, ("lost memcached at", "no memcached answers")))
-        return output.rfind("recents are kept in memcached at") > lost
+        lost = max(map(output.rfind, (log_lines.LOST, log_lines.UNAVAILABLE)))
+        return output.rfind(log_lines.CONNECTED) > lost
 
     async def _restart(self, number: int) -> None:
-        clean = number == signal.SIGTERM and self._alive and self.connected()
+        clean = number == signal.SIGTERM and self._memcached_alive and self.connected()
         if not clean:
             self._world.unclean.add(self._world.generation)
         status = await self._process.stop(number)
@@ -132,7 +138,7 @@ class Server:
 
 
 async def chaos(seed: int, seconds: float, memcached: MemcachedProcess) -> list[str]:
-    """A run of about `seconds`. What was wrong with it, each with the client's history."""
+    """Run for about `seconds`. Return every broken promise, with the transcript of the client."""
     world = World(random.Random(seed))
     environment = {
         "AIONOTIFY_RECENT_LIMIT": world.random.choice(["5", "200"]),
@@ -141,7 +147,7 @@ async def chaos(seed: int, seconds: float, memcached: MemcachedProcess) -> list[
     server = Server(world, memcached, environment)
     await server.start()
     try:
-        async with asyncio.timeout(seconds + 30), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(seconds + SETTLE), asyncio.TaskGroup() as group:
             publisher = Publisher(world)
             publishing = group.create_task(publisher.run())
             for number in range(CLIENTS):
@@ -156,8 +162,8 @@ async def chaos(seed: int, seconds: float, memcached: MemcachedProcess) -> list[
 
 
 async def _faults(world: World, server: Server, end: float) -> None:
-    """Every fault at least once, in any order."""
-    faults = [server.terminate, server.kill, server.memcached_dies, server.memcached_dies]
+    """Let every fault happen at least once, in random order."""
+    faults = [server.terminate, server.kill, server.toggle_memcached, server.toggle_memcached]
     more = [server.terminate, *faults]
     world.random.shuffle(faults)
     while faults or time.monotonic() < end:
@@ -168,7 +174,7 @@ async def _faults(world: World, server: Server, end: float) -> None:
 
 
 async def _end(world: World, publisher: Publisher) -> None:
-    """The last notification of each topic; who has seen it is done."""
+    """Publish the last notification of each topic. A client that receives it is done."""
     async with aiohttp.ClientSession() as session:
         last = {topic: await publisher.post(session, topic) for topic in TOPICS}
     world.last = {topic: id for topic, id in last.items() if id is not None}
@@ -176,17 +182,17 @@ async def _end(world: World, publisher: Publisher) -> None:
 
 
 def _judge(world: World) -> list[str]:
-    truth = Truth(world.posts, world.histories, world.unclean)
+    truth = Truth(world.posts, world.transcripts, world.unclean)
     found = []
-    for history in world.histories:
-        for problem in problems(history, truth):
-            found.append(f"{problem}\n  its history: {_shown(history)}")
-    return found + _too_quiet(world)
+    for transcript in world.transcripts:
+        for problem in problems(transcript, truth):
+            found.append(f"{problem}\n  transcript: {_abridged(transcript)}")
+    return found + _check_activity(world)
 
 
-def _too_quiet(world: World) -> list[str]:
-    """A run in which little happened shows nothing."""
-    events = [event for history in world.histories for event in history.events]
+def _check_activity(world: World) -> list[str]:
+    """Return a problem if too little happened for the run to prove anything."""
+    events = [event for transcript in world.transcripts for event in transcript.events]
     counts = {
         kind.__name__: sum(isinstance(each, kind) for each in events)
         for kind in (Connected, Gap, Received)
@@ -196,11 +202,11 @@ def _too_quiet(world: World) -> list[str]:
     return [] if counts["Gap"] and counts["Received"] else [f"too little happened: {counts}"]
 
 
-def _shown(history: History) -> str:
-    """A history in short: of each run of notifications, the first and the last."""
+def _abridged(transcript: Transcript) -> str:
+    """Return a transcript with only the first and last of consecutive notifications."""
     lines: list[str] = []
     previous = following = None
-    events = [None, *history.events, None]
+    events = [None, *transcript.events, None]
     for previous, event, following in zip(events, events[1:], events[2:], strict=False):
         if all(isinstance(each, Received) for each in (previous, event, following)):
             if lines[-1] != "…":

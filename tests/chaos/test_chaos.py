@@ -1,4 +1,4 @@
-"""Whatever happens to clients, server and memcached: no client misses anything without a gap."""
+"""Restarts, crashes and memcached outages at random: no client misses a notification unawares."""
 
 import random
 
@@ -7,16 +7,19 @@ import pytest
 from tests.chaos.run import chaos
 from tests.support import MemcachedProcess
 
+SHOWN = 5
+"""Problems that a failure shows in full."""
 
-async def test_nobody_misses_anything_unawares(
+
+async def test_missed_notifications_are_reported(
     memcached: MemcachedProcess, chaos_seconds: float, chaos_seed: int | None
 ) -> None:
-    """A hundred clients, 200 notifications a second; restarts, crashes, and memcached dies.
+    """100 clients and 200 notifications per second; every client gets everything, or a gap.
 
-    `--chaos-seconds` makes it longer, `--chaos-seed` repeats the choices of an earlier run.
+    `--chaos-seconds` makes the run longer, `--chaos-seed` repeats the choices of an earlier run.
     """
     seed = random.randrange(1_000_000) if chaos_seed is None else chaos_seed
     problems = await chaos(seed, chaos_seconds, memcached)
     if problems:
-        shown = "\n".join(problems[:5])
+        shown = "\n".join(problems[:SHOWN])
         pytest.fail(f"seed {seed}: {len(problems)} problems, the first of them:\n{shown}")

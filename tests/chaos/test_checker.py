@@ -1,8 +1,17 @@
-"""The checker finds what the chaos test is there to find, and nothing else."""
+"""The checker of the chaos test reports every broken promise, and nothing else."""
 
 import pytest
 
-from tests.chaos.checker import Connected, Event, Gap, History, Post, Received, Truth, problems
+from tests.chaos.checker import (
+    Connected,
+    Event,
+    Gap,
+    Post,
+    Received,
+    Transcript,
+    Truth,
+    problems,
+)
 
 FRESH = Connected(0, None, 2.0)
 
@@ -22,25 +31,25 @@ def found(
     events: list[Event],
     unclean: tuple[int, ...] = (),
     posts: list[Post] = POSTS,
-    others: tuple[History, ...] = (),
+    others: tuple[Transcript, ...] = (),
     to_the_end: bool = True,
 ) -> list[str]:
-    """What the checker says of a client with these events."""
-    history = History("client", "main", events, to_the_end)
-    return problems(history, Truth(posts, [history, *others], unclean))
+    """Return the problems that the checker finds for a client with these events."""
+    transcript = Transcript("client", "main", events, to_the_end)
+    return problems(transcript, Truth(posts, [transcript, *others], unclean))
 
 
 RESUMED: list[Event] = [FRESH, *got(1, 2, 3), Connected(1, 3), *got(4, 5, 6, 7, 8, 9)]
 
 GOOD: dict[str, list[Event]] = {
-    "everything": [FRESH, *got(*range(1, 10))],
+    "all notifications": [FRESH, *got(*range(1, 10))],
     "recents first": [FRESH, *got(*range(4, 10))],
     "resumed": RESUMED,
     "resumed twice with nothing in between": [
         *[FRESH, *got(1, 2), Connected(0, 2), Connected(1, 2), *got(*range(3, 10))]
     ],
     "missed with a gap": [FRESH, *got(1, 2), Connected(1, 2), Gap(None), *got(*range(6, 10))],
-    "a gap that was told twice": [
+    "a gap that is reported twice": [
         *[FRESH, *got(1, 2), Connected(0, 2), Gap(None), Connected(1, 2), Gap(None)],
         *got(*range(6, 10)),
     ],
@@ -66,32 +75,42 @@ BAD: dict[str, tuple[list[Event], str]] = {
         "a false Gap",
     ),
     "false gap of a new client": ([FRESH, Gap(None), *got(*range(1, 10))], "a false Gap"),
-    "gap that is too big": ([FRESH, *got(1, 2), Gap(3), *got(*range(5, 10))], "told of 3"),
+    "gap that is too large": ([FRESH, *got(1, 2), Gap(3), *got(*range(5, 10))], "told of 3"),
     "gap that is too small": ([FRESH, *got(1, 2), Gap(1), *got(*range(5, 10))], "told of 1"),
-    "invented": ([FRESH, *got(*range(1, 10)), Received(77, "other")], "never published"),
-    "another id": ([FRESH, *got(*range(1, 9)), Received(10, "m9")], "whose id is 9"),
-    "resumed elsewhere": ([FRESH, *got(1, 2), Connected(0, 1), *got(*range(3, 10))], "resumed"),
+    "notification that was never published": (
+        [FRESH, *got(*range(1, 10)), Received(77, "other")],
+        "never published",
+    ),
+    "notification with another id": (
+        [FRESH, *got(*range(1, 9)), Received(10, "m9")],
+        "whose id is 9",
+    ),
+    "resumed after another id": (
+        [FRESH, *got(1, 2), Connected(0, 1), *got(*range(3, 10))],
+        "resumed",
+    ),
 }
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_a_good_run_is_accepted(name: str) -> None:
+def test_good_run_passes(name: str) -> None:
     assert found(GOOD[name]) == []
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_broken_promise_is_found(name: str) -> None:
+def test_broken_promise_is_found(name: str) -> None:
     events, word = BAD[name]
     assert any(word in problem for problem in found(events))
 
 
-def test_a_hole_is_found_after_a_crash_as_well() -> None:
+def test_hole_after_crash_is_found() -> None:
+    """A crash excuses a gap without a loss, but not a loss without a gap."""
     events: list[Event] = [FRESH, *got(1, 2), Connected(1, 2), *got(*range(6, 10))]
     assert found(events, unclean=(0,))
 
 
-def test_a_gap_after_a_crash_is_for_all_that_was_published_before_it() -> None:
-    """The recents come after the gap, and what was never stored is missing behind them."""
+def test_gap_after_crash_covers_earlier_losses() -> None:
+    """Recent notifications follow the gap; losses of the crash may lie behind them, too."""
     replayed: list[Event] = [FRESH, *got(1), Connected(1, 1), Gap(None), *got(3, 4)]
     assert found([*replayed, *got(*range(6, 10))], unclean=(0,)) == []
     assert found([*replayed, *got(*range(6, 10))])
@@ -103,8 +122,8 @@ def test_a_gap_after_a_crash_is_for_all_that_was_published_before_it() -> None:
     assert found(again, unclean=(0,))
 
 
-def test_a_gap_without_a_loss_is_right_after_a_crash_only() -> None:
-    """And for as long as the client has nothing newer than the crash."""
+def test_gap_without_loss_needs_crash() -> None:
+    """It is accepted until the client has received a notification newer than the crash."""
     gap = Gap(None)
     after_crash: list[Event] = [*RESUMED[:5], gap, *RESUMED[5:]]
     assert found(after_crash, unclean=(0,)) == []
@@ -119,34 +138,37 @@ UNKNOWN = Post("main", "m3", 0, 1.0, None)
 WITH_UNKNOWN = [UNKNOWN if each.id == 3 else each for each in POSTS]
 
 
-def test_what_got_no_answer_and_was_seen_by_nobody_need_not_be_received() -> None:
+def test_unanswered_post_without_witness_is_optional() -> None:
     assert found([FRESH, *got(1, 2, *range(4, 10))], posts=WITH_UNKNOWN) == []
     warned: list[Event] = [FRESH, *got(1, 2), Connected(0, 2), Gap(None), *got(*range(4, 10))]
     assert found(warned, posts=WITH_UNKNOWN) == []
 
 
-def test_what_got_no_answer_but_was_seen_by_one_is_to_be_received_by_all() -> None:
-    other = History("other", "main", [FRESH, *got(3)])
+def test_unanswered_post_with_witness_is_required() -> None:
+    """One client that received it proves that it was published."""
+    other = Transcript("other", "main", [FRESH, *got(3)])
     assert found([FRESH, *got(1, 2, *range(4, 10))], posts=WITH_UNKNOWN, others=(other,))
 
 
-def test_a_new_client_gets_what_is_sent_once_it_is_there() -> None:
+def test_new_client_gets_later_posts() -> None:
+    """A post before the connection may be missing; one after it may not."""
     assert found([Connected(0, None, 2.0), *got(*range(4, 10))]) == []
     assert found([Connected(0, None, 0.5), *got(*range(4, 10))])
 
 
-def test_the_recents_of_a_new_client_have_holes_only_where_a_crash_was() -> None:
+def test_recents_may_lack_crash_losses() -> None:
+    """Recent notifications of a new client have holes only where a process crashed."""
     events: list[Event] = [Connected(1, None, 2.0), *got(3, 6, 7, 8, 9)]
     assert found(events)
     assert found(events, unclean=(0,)) == []
     assert found([Connected(1, None, 2.0), *got(6, 8, 9)], unclean=(0,))
 
 
-def test_a_client_that_left_early_missed_nothing() -> None:
+def test_early_leaver_misses_nothing() -> None:
     assert found([FRESH, *got(1, 2)], to_the_end=False) == []
 
 
-def test_other_topics_are_no_business_of_this_client() -> None:
+def test_other_topics_are_ignored() -> None:
     elsewhere = Post("other", "m2x", 0, 1.0, 2)
     events: list[Event] = [FRESH, *got(1, 3, *range(4, 10))]
     posts = [elsewhere if each.id == 2 else each for each in POSTS]

@@ -1,0 +1,1 @@
+"""Random input against the real process: `python -m tests.fuzz --help`."""

@@ -1,43 +1,48 @@
-"""Nothing that a stranger sends does harm: a short fuzz run, and what longer ones have found."""
+"""A short fuzz run, and the defects that longer ones have found."""
 
 import asyncio
 import contextlib
 import gzip
-import os
 import socket
 import struct
 from collections.abc import AsyncIterator
+from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
 
 from aionotify.encoders import TEXT
+from aionotify.subscriber import Feed
 from aionotify.websocket import WebSocketSubscriber
-from tests.fuzz.__main__ import CHUNKED, HANDSHAKE, check_log, files, frame, fuzz, post
-from tests.support import ROOT, ServerProcess, eventually, running_server
+from tests.fuzz.corpus import CHUNKED, frame, post
+from tests.fuzz.run import fuzz
+from tests.fuzz.watch import check_log, open_files
+from tests.support import ServerProcess, eventually, running_server
+from tests.support.environment import with_startup_code, without_memcached
+from tests.support.raw_client import handshake
 
 SECONDS = 12.0
-"""`python -m tests.fuzz` goes on for longer."""
+"""`python -m tests.fuzz` runs for longer."""
 
 
-@pytest.mark.timeout(60)  # the run, and what is open at its end being closed
-async def test_strangers_do_no_harm() -> None:
+@pytest.mark.timeout(60)  # the run, and the time until the server closes idle connections
+async def test_fuzz_run_does_no_harm() -> None:
     await fuzz(seed=5, seconds=SECONDS)
 
 
-BROKE = {
+DEFECTS = {
     "a body that is not gzip": (
         post(b"no gzip at all", b"Content-Encoding: gzip"),
         b"HTTP/1.1 400 Bad Request\r\n",
     ),
-    "a body that is unpacked for nobody": (
+    "a large compressed body of a GET": (
         b"GET" + post(gzip.compress(b"\0" * 50_000_000), b"Content-Encoding: gzip")[4:],
         b"HTTP/1.1 200 OK\r\n",
     ),
     "a chunk without a size": (CHUNKED + b"\r\nzz\r\nHello", b"HTTP/1.0 400 Bad Request\r\n"),
-    "no HTTP at all": (b"\x16\x03\x01\x02\x00\r\n\r\n", b"HTTP/1.0 400 Bad Request\r\n"),
-    "a header that is none": (b"GET / HTTP/1.1\r\nx\r\n\r\n", b"HTTP/1.0 400 Bad Request\r\n"),
-    "a CONNECT to nowhere": (b"CONNECT \r\n\r\n", b"HTTP/0.9 405 Method Not Allowed\r\n"),
+    "a TLS handshake": (b"\x16\x03\x01\x02\x00\r\n\r\n", b"HTTP/1.0 400 Bad Request\r\n"),
+    "a header without a colon": (b"GET / HTTP/1.1\r\nx\r\n\r\n", b"HTTP/1.0 400 Bad Request\r\n"),
+    "a CONNECT without a target": (b"CONNECT \r\n\r\n", b"HTTP/0.9 405 Method Not Allowed\r\n"),
     "an Expect that is not Unicode": (
         post(b"Hello", b"Expect: \xae"),
         b"HTTP/1.1 500 Internal Server Error\r\n",
@@ -47,71 +52,70 @@ BROKE = {
         b"HTTP/1.0 400 Bad Request\r\n",
     ),
 }
-"""Each was once a traceback in the log, a connection that nobody closed, or a loop that stood."""
+"""Each once caused a traceback in the log, a connection that stayed open, or a blocked loop."""
 
 
-@pytest.mark.parametrize("name", BROKE)
-async def test_what_once_broke_something_over_http(name: str) -> None:
-    data, first_line = BROKE[name]
-    async with running_server({"MEMCACHED_HOST": "127.0.0.1:1"}) as server:
+@pytest.mark.parametrize("name", DEFECTS)
+async def test_http_defect_is_fixed(name: str) -> None:
+    data, first_line = DEFECTS[name]
+    async with running_server(without_memcached()) as server:
         async with connection(server) as (reader, writer):
             writer.write(data)
             assert await asyncio.wait_for(reader.readline(), 5) == first_line
-        await ends_well(server)
+        await check_clean_end(server)
 
 
-async def test_a_chunk_without_a_size_in_the_middle_of_a_body() -> None:
-    """The parser in Python, which serves where there is none in C, tells the one who reads."""
-    environment = {"MEMCACHED_HOST": "127.0.0.1:1", "AIOHTTP_NO_EXTENSIONS": "1"}
+async def test_invalid_chunk_within_body_is_rejected() -> None:
+    """aiohttp's Python parser, the fallback for its C extension, raises the error in the reader."""
+    environment = without_memcached(AIOHTTP_NO_EXTENSIONS="1")
     async with running_server(environment) as server:
         async with connection(server) as (reader, writer):
             writer.write(CHUNKED + b"\r\n5\r\nHello\r\n")
-            await answers(server)
+            await check_health(server)
             writer.write(b"zz\r\n")
             answer = await asyncio.wait_for(reader.readuntil(b"}"), 5)
             assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
-            assert answer.endswith(b'{"detail":"The body is not what Transfer-Encoding says."}')
-        await ends_well(server)
+            assert answer.endswith(b'{"detail":"The body does not match its Transfer-Encoding."}')
+        await check_clean_end(server)
 
 
-async def test_a_body_that_breaks_off() -> None:
-    async with running_server({"MEMCACHED_HOST": "127.0.0.1:1"}) as server:
-        before = files(server)
+async def test_incomplete_bodies_leave_no_files() -> None:
+    async with running_server(without_memcached()) as server:
+        before = open_files(server)
         for _ in range(20):
             async with connection(server) as (_, writer):
                 writer.write(post(b"Hello").replace(b"Hello", b"H"))
                 await writer.drain()
-                await answers(server)
-        await eventually(lambda: files(server) <= before + 1, 5, "all files are closed")
-        await ends_well(server)
+                await check_health(server)
+        await eventually(lambda: open_files(server) <= before + 1, 5, "all files are closed")
+        await check_clean_end(server)
 
 
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
-async def test_a_websocket_that_is_reset_while_it_is_told_what_it_did(
-    loop: str, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    """What breaks the protocol comes in a later turn than what is dealt with before it."""
+async def test_reset_during_close_is_not_logged(loop: str, tmp_path: Path) -> None:
+    """The client resets the connection while the server reports a protocol error.
+
+    The error follows on 200 messages, so that the server sees it in a later turn of its loop.
+    """
     data = frame(0x81, b"x") * 200 + frame(0x01, b"a") + frame(0x81, b"b")
-    environment = {"MEMCACHED_HOST": "127.0.0.1:1"}
+    environment = without_memcached()
     if loop == "asyncio":
-        folder = tmp_path_factory.mktemp("without")
-        (folder / "uvloop.py").write_text("raise ImportError", encoding="utf-8")
-        environment["PYTHONPATH"] = f"{folder}{os.pathsep}{ROOT}"
+        environment |= with_startup_code(tmp_path, "raise ImportError", module="uvloop")
     async with running_server(environment) as server:
         for _ in range(100):
             async with connection(server) as (reader, writer):
-                writer.write(HANDSHAKE % b"")
+                writer.write(handshake())
                 await reader.readuntil(b"\r\n\r\n")
                 connected = writer.get_extra_info("socket")
                 connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 writer.write(data)
                 await asyncio.sleep(0)
-        await answers(server)
-        await ends_well(server)
+        await check_health(server)
+        await check_clean_end(server)
 
 
-async def test_a_websocket_that_is_reset_right_before_its_end_is_told() -> None:
-    """Where the event loop shuts the socket down at once: too late, which is no error of ours."""
+async def test_reset_before_close_is_ignored() -> None:
+    """asyncio shuts the socket down within `write_eof`, which fails after a reset (Python 3.11)."""
     transport = Mock(spec=asyncio.Transport)
     transport.is_closing.return_value = False
     transport.write_eof.side_effect = OSError(107, "Transport endpoint is not connected")
@@ -122,6 +126,7 @@ async def test_a_websocket_that_is_reset_right_before_its_end_is_told() -> None:
     subscriber = WebSocketSubscriber(
         TEXT, 30, admin=False, topic="main", limit=100, receive=receive
     )
+    subscriber.topic = Mock(spec=Feed)
     subscriber.connection_made(transport)
     subscriber.data_received(frame(0x83))
     transport.write_eof.assert_called_once_with()
@@ -132,7 +137,7 @@ async def test_a_websocket_that_is_reset_right_before_its_end_is_told() -> None:
 async def connection(
     server: ServerProcess,
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """A connection that ends without a word."""
+    """Connect to `server`. The connection is aborted when the block ends."""
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     try:
         yield reader, writer
@@ -142,16 +147,16 @@ async def connection(
             await writer.wait_closed()
 
 
-async def answers(server: ServerProcess) -> None:
-    """It still does what it is there for."""
+async def check_health(server: ServerProcess) -> None:
+    """AssertionError unless `server` answers a request for `/health`."""
     async with connection(server) as (reader, writer):
         writer.write(b"GET /health HTTP/1.0\r\n\r\n")
         assert b" 200 OK\r\n" in await asyncio.wait_for(reader.read(), 5)
 
 
-async def ends_well(server: ServerProcess) -> None:
-    """It answers, ends when it is told to, and has nothing to say about strangers."""
-    await answers(server)
+async def check_clean_end(server: ServerProcess) -> None:
+    """AssertionError unless `server` answers, stops cleanly, and has logged no error."""
+    await check_health(server)
     assert await server.stop() == 0
     check_log(server.output())
     assert "socket.send() raised" not in server.output()

@@ -5,9 +5,9 @@
 
 from pathlib import Path
 
-from tests.generate import settings
+from tests.generate import docs_page, settings
 
 
 def generated() -> dict[Path, str]:
     """Return the text of every generated file."""
-    return settings.files()
+    return settings.files() | docs_page.files()

@@ -6,19 +6,16 @@ import json
 import re
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestServer
 
 import aionotify.eventstream
-from aionotify.app import HUB, NOTIFIER, create_app
+from aionotify.keys import HUB
 from aionotify.notification import Notification
-from tests.support import alone, eventually, exchange
-
-Serve = Callable[[web.Application], Awaitable[TestServer]]
+from tests.support import eventually, exchange
+from tests.support.app import RunningApp, Serve
 
 HEAD = (
     b"HTTP/1.1 200 OK\r\n"
@@ -28,51 +25,28 @@ HEAD = (
     b"Connection: close\r\n\r\n"
     b"retry: 2000\n\n"
 )
+RECENT = ',"recent":true'
+GAP = b'event: gap\ndata: {"type":"gap","missed":null}\n\n'
 
 
-class Running:
-    """A server without memcached."""
-
-    def __init__(self, app: web.Application, port: int) -> None:
-        self.app = app
-        self.port = port
-
-    async def publish(self, *messages: str, topic: str = "main") -> list[Notification]:
-        """Past every wire format."""
-        return [await self.app[NOTIFIER].publish(message, topic) for message in messages]
-
-    @asynccontextmanager
-    async def listen(
-        self, query: bytes = b"", *headers: bytes, version: bytes = b"1.1"
-    ) -> AsyncIterator[asyncio.StreamReader]:
-        """A stream whose head is read, and as it has to be."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        lines = (b"GET /events%b HTTP/%b" % (query, version), b"Host: localhost", *headers)
-        writer.write(b"\r\n".join((*lines, b"", b"")))
-        try:
-            assert await asyncio.wait_for(reader.readexactly(len(HEAD)), 5) == HEAD
-            yield reader
-        finally:
-            writer.close()
-
-
-async def serve(aiohttp_server: Serve, **values: int) -> Running:
-    app = create_app(alone(**values))
-    port = (await aiohttp_server(app)).port
-    assert port is not None
-    return Running(app, port)
-
-
-@pytest.fixture
-async def running(aiohttp_server: Serve) -> Running:
-    """With nothing published yet."""
-    return await serve(aiohttp_server)
+@asynccontextmanager
+async def listen(
+    running: RunningApp, query: bytes = b"", *headers: bytes, version: bytes = b"1.1"
+) -> AsyncIterator[asyncio.StreamReader]:
+    """Open a stream, and check its head."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+    lines = (b"GET /events%b HTTP/%b" % (query, version), b"Host: localhost", *headers)
+    writer.write(b"\r\n".join((*lines, b"", b"")))
+    try:
+        assert await asyncio.wait_for(reader.readexactly(len(HEAD)), 5) == HEAD
+        yield reader
+    finally:
+        writer.close()
 
 
 def event(notification: Notification, more: str = "") -> bytes:
-    """How it has to look."""
+    """Return the event as it must look."""
     seconds, milliseconds = divmod(notification.time, 1000)
-
     stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{milliseconds:03}Z"
     message = json.dumps(notification.message, ensure_ascii=False)
     return (
@@ -81,46 +55,42 @@ def event(notification: Notification, more: str = "") -> bytes:
     ).encode()
 
 
-RECENT = ',"recent":true'
-GAP = b'event: gap\ndata: {"type":"gap","missed":null}\n\n'
-
-
 async def seen(reader: asyncio.StreamReader, wanted: bytes) -> None:
-    """Exactly this comes next."""
+    """Assert that exactly `wanted` arrives next."""
     assert await asyncio.wait_for(reader.readexactly(len(wanted)), 5) == wanted
 
 
-async def test_the_recents_and_then_what_is_published(running: Running) -> None:
+async def test_stream_replays_recent_then_live(running: RunningApp) -> None:
     recents = await running.publish(*"abcdefg")
-    async with running.listen() as reader:
+    async with listen(running) as reader:
         await seen(reader, b"".join(event(each, RECENT) for each in recents[-5:]))
         for live in await running.publish("é 😀", "two\nlines\r\n and \\n"):
             await seen(reader, event(live))
 
 
-async def test_a_message_of_many_lines_is_one_line_of_data(running: Running) -> None:
-    async with running.listen() as reader:
+async def test_newlines_stay_in_one_data_line(running: RunningApp) -> None:
+    async with listen(running) as reader:
         await running.publish("a\nb\r\nc\rd")
         line = (await reader.readuntil(b"\n\n")).split(b"\n")[1]
         assert line.endswith(b'"message":"a\\nb\\r\\nc\\rd"}')
 
 
-async def test_a_stream_is_of_one_topic(running: Running) -> None:
-    async with running.listen(b"?topic=b") as reader:
+async def test_stream_has_one_topic(running: RunningApp) -> None:
+    async with listen(running, b"?topic=b") as reader:
         await running.publish("no")
         (yes,) = await running.publish("yes", topic="b")
         await seen(reader, event(yes))
 
 
-async def test_an_http_1_0_client_can_read_it(running: Running) -> None:
-    """As nginx is with its default settings."""
-    async with running.listen(version=b"1.0") as reader:
+async def test_http_1_0_client_can_read(running: RunningApp) -> None:
+    """nginx is one with its default settings."""
+    async with listen(running, version=b"1.0") as reader:
         (live,) = await running.publish("Hello")
         await seen(reader, event(live))
 
 
 @pytest.mark.parametrize("where", ["query", "header", "header before query"])
-async def test_who_resumes_gets_all_that_came_after(running: Running, where: str) -> None:
+async def test_resume_returns_everything_after(running: RunningApp, where: str) -> None:
     published = await running.publish(*map(str, range(50)))
     last = b"%d" % published[19].id
     query, header = b"?since=" + last, b"Last-Event-ID: " + last
@@ -129,48 +99,48 @@ async def test_who_resumes_gets_all_that_came_after(running: Running, where: str
         "header": (b"", header),
         "header before query": (b"?since=1", header),
     }
-    async with running.listen(*asked[where]) as reader:
+    async with listen(running, *asked[where]) as reader:
         await seen(reader, b"".join(event(each, RECENT) for each in published[20:]))
         (live,) = await running.publish("live")
         await seen(reader, event(live))
 
 
 @pytest.mark.parametrize("id", [b"1", b"9007199254740991", b"none of ours", b"\xc3\xa9"])
-async def test_a_gap_comes_first_where_something_may_be_missing(
-    running: Running, id: bytes
-) -> None:
+async def test_unknown_id_gets_gap_first(running: RunningApp, id: bytes) -> None:
     published = await running.publish("a", "b")
-    async with running.listen(b"", b"Last-Event-ID: " + id) as reader:
+    async with listen(running, b"", b"Last-Event-ID: " + id) as reader:
         later = [] if id.startswith(b"900") else published
         await seen(reader, GAP + b"".join(event(each, RECENT) for each in later))
         (live,) = await running.publish("live")
         await seen(reader, event(live))
 
 
-async def test_an_empty_last_event_id_is_none(running: Running) -> None:
-    """As an EventSource has it that has seen nothing."""
+async def test_empty_last_event_id_is_ignored(running: RunningApp) -> None:
+    """Some polyfills send it before they have seen an event."""
     recents = await running.publish("a")
-    async with running.listen(b"", b"Last-Event-ID:") as reader:
+    async with listen(running, b"", b"Last-Event-ID:") as reader:
         await seen(reader, event(recents[0], RECENT))
 
 
 @pytest.mark.parametrize("query", [b"?topic=a%20b", b"?since=x"])
-async def test_what_makes_no_sense_is_refused(running: Running, query: bytes) -> None:
+async def test_invalid_parameters_are_400(running: RunningApp, query: bytes) -> None:
     answer = await exchange(running.port, b"GET /events%b HTTP/1.1" % query)
     assert answer.status == b"HTTP/1.1 400 Bad Request"
-    assert b" is not accepted; accepted " in answer.body
+    assert b": invalid value '" in answer.body
+    assert b"' (expected " in answer.body
 
 
-async def test_head_is_answered_without_a_stream(running: Running) -> None:
+async def test_head_opens_no_stream(running: RunningApp) -> None:
     answer = await exchange(running.port, b"HEAD /events HTTP/1.1")
     assert answer.status == b"HTTP/1.1 200 OK"
     assert b"Content-Type: text/event-stream" in answer.headers
     assert running.app[HUB].connected == 0
 
 
-async def test_a_stream_counts_as_a_connection_but_is_no_websocket(aiohttp_server: Serve) -> None:
-    running = await serve(aiohttp_server, max_connections=1)
-    async with running.listen():
+async def test_stream_counts_as_connection(serve: Serve) -> None:
+    """It counts towards the limit, but not as a WebSocket."""
+    running = await serve(max_connections=1)
+    async with listen(running):
         body = (await exchange(running.port, b"GET /health HTTP/1.1")).body
         assert b'"connected_websockets":0}' in body
         assert (await exchange(running.port, b"GET /events HTTP/1.1")).status == (
@@ -179,14 +149,14 @@ async def test_a_stream_counts_as_a_connection_but_is_no_websocket(aiohttp_serve
     await eventually(lambda: running.app[HUB].connected == 0)
 
 
-async def test_a_comment_keeps_it_alive(aiohttp_server: Serve) -> None:
-    running = await serve(aiohttp_server, heartbeat=1)
-    async with running.listen() as reader:
+async def test_heartbeat_sends_comments(serve: Serve) -> None:
+    running = await serve(heartbeat=1)
+    async with listen(running) as reader:
         await seen(reader, b":\n\n")
         await seen(reader, b":\n\n")
 
 
-async def test_what_the_client_sends_is_of_no_matter(running: Running) -> None:
+async def test_input_after_request_is_ignored(running: RunningApp) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
     writer.write(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
     await seen(reader, HEAD)
@@ -196,15 +166,15 @@ async def test_what_the_client_sends_is_of_no_matter(running: Running) -> None:
     writer.close()
 
 
-async def test_the_end_closes_a_stream(running: Running) -> None:
-    async with running.listen() as reader:
+async def test_shutdown_ends_stream(running: RunningApp) -> None:
+    async with listen(running) as reader:
         await running.app[HUB].shutdown(2)
         assert await asyncio.wait_for(reader.read(), 2) == b""
 
 
 @asynccontextmanager
-async def stalled(running: Running, query: str = "") -> AsyncIterator[socket.socket]:
-    """A stream that is not read, with little room in between."""
+async def stalled(running: RunningApp, query: str = "") -> AsyncIterator[socket.socket]:
+    """Open a stream that is not read, with a small receive buffer."""
     loop = asyncio.get_running_loop()
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -216,10 +186,10 @@ async def stalled(running: Running, query: str = "") -> AsyncIterator[socket.soc
         yield client
 
 
-async def test_one_that_lags_out_of_the_log_is_told_the_exact_number(
-    aiohttp_server: Serve,
+async def test_lagging_stream_gets_exact_gap(
+    serve: Serve,
 ) -> None:
-    running = await serve(aiohttp_server, history_limit=10)
+    running = await serve(history_limit=10)
     async with stalled(running) as client:
         published = []
         for number in range(300):
@@ -241,8 +211,8 @@ async def test_one_that_lags_out_of_the_log_is_told_the_exact_number(
     assert data.count(b"event: gap") >= 1
 
 
-async def test_one_that_accepts_nothing_is_cut_off(aiohttp_server: Serve) -> None:
-    running = await serve(aiohttp_server, stall_timeout=1)
+async def test_stall_timeout_disconnects(serve: Serve) -> None:
+    running = await serve(stall_timeout=1)
     async with stalled(running):
         for _ in range(200):
             await running.publish("x" * 60_000)
@@ -250,10 +220,8 @@ async def test_one_that_accepts_nothing_is_cut_off(aiohttp_server: Serve) -> Non
         await eventually(lambda: running.app[HUB].connected == 0, 5)
 
 
-async def test_a_peer_that_vanished_is_left_to_the_kernel_to_notice(
-    aiohttp_server: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A stream gets no answer to its comments, so the kernel's own time-out is set."""
+async def test_kernel_detects_vanished_peer(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Comments are not answered, so the kernel must time out."""
     set_to: list[int] = []
 
     class Recorder:
@@ -266,14 +234,14 @@ async def test_a_peer_that_vanished_is_left_to_the_kernel_to_notice(
             return Recorder()
 
         def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-            """There is no buffer."""
+            """Do nothing: there is no buffer."""
 
     aionotify.eventstream.EventStream(30, 25).connection_made(Transport())
     aionotify.eventstream.EventStream(30, 0).connection_made(Transport())
     assert set_to == [50_000]
 
 
-async def test_curl_shows_events_as_they_come(running: Running) -> None:
+async def test_curl_shows_events_at_once(running: RunningApp) -> None:
     process = await asyncio.create_subprocess_exec(
         *("curl", "-sN", f"http://127.0.0.1:{running.port}/events"),
         stdout=asyncio.subprocess.PIPE,

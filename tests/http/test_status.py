@@ -1,17 +1,10 @@
-"""`GET /` and `GET /health`, and the errors and redirects of every path, byte for byte."""
-
-from collections.abc import Awaitable, Callable
+"""`GET /`, `GET /health`, and the errors and redirects of every path, byte for byte."""
 
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestServer
-from websockets.asyncio.client import connect
 
-from aionotify.app import create_app
 from aionotify.net import Address
-from tests.support import MemcachedProcess, alone, eventually, exchange
-
-Serve = Callable[[web.Application], Awaitable[TestServer]]
+from tests.support import MemcachedProcess, eventually, exchange
+from tests.support.app import Serve
 
 OK = b"HTTP/1.1 200 OK"
 GREETING = b'{"message":"FastAPI real-time notifications running!"}'
@@ -22,16 +15,8 @@ HEALTH = (
 PATHS = [b"/", b"/health", b"/messages", b"/ws"]
 
 
-@pytest.fixture
-async def port(aiohttp_server: Serve) -> int:
-    """Where a server without memcached listens."""
-    port = (await aiohttp_server(create_app(alone()))).port
-    assert port is not None
-    return port
-
-
 def json_headers(length: int) -> tuple[bytes, ...]:
-    """Those of every answer in JSON."""
+    """Return the headers of a JSON response."""
     return (
         b"Content-Type: application/json",
         b"Content-Length: %d" % length,
@@ -39,12 +24,12 @@ def json_headers(length: int) -> tuple[bytes, ...]:
     )
 
 
-async def test_the_greeting(port: int) -> None:
+async def test_greeting_is_exact(port: int) -> None:
     answer = await exchange(port, b"GET / HTTP/1.1")
     assert answer == (OK, json_headers(54), GREETING)
 
 
-async def test_the_health_of_a_server_without_memcached(port: int) -> None:
+async def test_health_without_memcached(port: int) -> None:
     answer = await exchange(port, b"GET /health HTTP/1.1")
     assert answer == (OK, json_headers(102), HEALTH % (b"fallback", 0, 0))
 
@@ -52,29 +37,28 @@ async def test_the_health_of_a_server_without_memcached(port: int) -> None:
 @pytest.mark.parametrize(
     ("path", "length"), [(b"/", 54), (b"/health", 102), (b"/messages", 22)], ids=repr
 )
-async def test_head_answers_as_get_does_without_a_body(port: int, path: bytes, length: int) -> None:
+async def test_head_equals_get_without_body(port: int, path: bytes, length: int) -> None:
     got = await exchange(port, b"GET %b HTTP/1.1" % path)
     assert await exchange(port, b"HEAD %b HTTP/1.1" % path) == (OK, json_headers(length), b"")
     assert (got.status, got.headers) == (OK, json_headers(length))
 
 
-async def test_a_query_changes_nothing(port: int) -> None:
+async def test_query_is_ignored(port: int) -> None:
     assert (await exchange(port, b"GET /?a=b HTTP/1.1")).body == GREETING
 
 
-async def test_the_health_counts_recents_and_clients_of_both_kinds(
-    aiohttp_server: Serve, memcached: MemcachedProcess
+async def test_health_counts_recents_and_websockets(
+    serve: Serve, memcached: MemcachedProcess
 ) -> None:
-    hosts = (Address("127.0.0.1", memcached.port),)
-    port = (await aiohttp_server(create_app(alone(memcached_hosts=hosts)))).port
-    assert port is not None
+    """Recent notifications, and WebSockets of admins and users alike."""
+    running = await serve(memcached_hosts=(Address("127.0.0.1", memcached.port),))
 
     async def health() -> bytes:
-        return (await exchange(port, b"GET /health HTTP/1.1")).body
+        return (await exchange(running.port, b"GET /health HTTP/1.1")).body
 
     assert await health() == HEALTH % (b"connected", 0, 0)
-    async with connect(f"ws://127.0.0.1:{port}/ws?client=admin") as admin:
-        async with connect(f"ws://127.0.0.1:{port}/ws") as user:
+    async with running.client("?client=admin") as admin:
+        async with running.client() as user:
             assert await health() == HEALTH % (b"connected", 0, 2)
             for number in range(7):
                 await admin.send(f"{number}")
@@ -93,14 +77,14 @@ async def test_the_health_counts_recents_and_clients_of_both_kinds(
     ids=repr,
 )
 @pytest.mark.parametrize("method", [b"GET", b"POST", b"DELETE", b"OPTIONS"])
-async def test_an_unknown_path(port: int, method: bytes, target: bytes) -> None:
+async def test_unknown_path_is_404(port: int, method: bytes, target: bytes) -> None:
     answer = await exchange(port, b"%b %b HTTP/1.1" % (method, target))
     assert answer == (b"HTTP/1.1 404 Not Found", json_headers(22), b'{"detail":"Not Found"}')
 
 
 @pytest.mark.parametrize("path", PATHS, ids=repr)
 @pytest.mark.parametrize("method", [b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"])
-async def test_a_known_path_and_the_wrong_method(port: int, method: bytes, path: bytes) -> None:
+async def test_wrong_method_is_405(port: int, method: bytes, path: bytes) -> None:
     answer = await exchange(port, b"%b %b HTTP/1.1" % (method, path))
     assert answer == (
         b"HTTP/1.1 405 Method Not Allowed",
@@ -126,7 +110,7 @@ async def test_a_known_path_and_the_wrong_method(port: int, method: bytes, path:
     ids=repr,
 )
 @pytest.mark.parametrize("method", [b"GET", b"POST"])
-async def test_a_known_path_with_a_slash_behind_is_redirected_with_its_query(
+async def test_trailing_slash_redirects_with_query(
     port: int, method: bytes, target: bytes, location: bytes
 ) -> None:
     answer = await exchange(port, b"%b %b HTTP/1.1" % (method, target))
@@ -137,12 +121,12 @@ async def test_a_known_path_with_a_slash_behind_is_redirected_with_its_query(
     )
 
 
-async def test_a_path_may_be_percent_encoded(port: int) -> None:
+async def test_percent_encoded_path_matches(port: int) -> None:
     answer = await exchange(port, b"GET /he%61lth HTTP/1.1")
     assert answer == (OK, json_headers(102), HEALTH % (b"fallback", 0, 0))
 
 
-async def test_head_is_redirected_as_well(port: int) -> None:
+async def test_head_is_redirected(port: int) -> None:
     answer = await exchange(port, b"HEAD /health/?a=1 HTTP/1.1")
     assert answer.status == b"HTTP/1.1 307 Temporary Redirect"
     assert answer.headers[0] == b"Location: /health?a=1"

@@ -104,6 +104,7 @@ class Process:
     def __init__(
         self, *, ttl: int = 3600, recent_limit: int = 5, history_limit: int = 1000
     ) -> None:
+        self.clock: Clock = aionotify.hub.time  # type: ignore[attr-defined,assignment]
         ids = IdSource()
         self.hub = Hub(max(history_limit, recent_limit), ttl, 100)
         self.cache = Cache([Connection.address], recent_limit, ttl, ids)

@@ -1,5 +1,6 @@
-"""A browser's own EventSource and WebSocket, and pages of another origin."""
+"""EventSource and WebSocket of a real browser, and pages of another origin."""
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,34 +10,41 @@ from aiohttp import web
 from playwright.async_api import Page
 
 from tests.support import MemcachedProcess, ServerProcess, eventually, free_port, running_server
+from tests.support.browser import browser, publish
 from tests.support.documents import blocks
-from tests.system.test_ui import browser, publish
 
-pytestmark = pytest.mark.timeout(30)  # a browser's start takes its time
+pytestmark = pytest.mark.timeout(30)  # starting a browser takes seconds
 
-ELSEWHERE = "elsewhere.test"
-"""A name of another site, though its pages come from this machine: a browser lets no page that
-does not reach for an address of the machine itself."""
+OTHER_SITE = "elsewhere.test"
+"""The host name of another site; the browser resolves it to 127.0.0.1.
 
-ASK = """async ([url, ws]) => {
-  const listen = (source) => new Promise((resolve) => {
+A page from a public address would not do: Chromium keeps it from connecting to local ones, and the
+tests would pass whatever the server does.
+"""
+
+TRY_ALL = """async ([url, ws]) => {
+  const subscribe = (source) => new Promise((resolve) => {
     source.onopen = () => resolve("open");
-    source.onerror = () => resolve("refused");
+    source.onerror = () => resolve("rejected");
   });
-  const send = await fetch(`${url}/notifications`, { method: "POST", body: "from the page" })
-    .then((answer) => answer.status, () => "refused");
-  return [await listen(new EventSource(`${url}/events`)), await listen(new WebSocket(ws)), send];
+  const published = await fetch(`${url}/notifications`, { method: "POST", body: "from the page" })
+    .then((answer) => answer.status, () => "rejected");
+  return [
+    await subscribe(new EventSource(`${url}/events`)),
+    await subscribe(new WebSocket(ws)),
+    published,
+  ];
 }"""
 
 
 def environment(memcached: MemcachedProcess) -> dict[str, str]:
-    """With that memcached."""
+    """Return the settings of a server that uses `memcached`."""
     return {"MEMCACHED_HOST": f"127.0.0.1:{memcached.port}"}
 
 
 @asynccontextmanager
 async def page_with(html: str, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[Page]:
-    """A page with `html` at an origin of its own."""
+    """Open a page with `html`, served from an origin of its own."""
 
     async def show(request: web.Request) -> web.Response:
         return web.Response(text=html, content_type="text/html")
@@ -48,7 +56,7 @@ async def page_with(html: str, host: str = "127.0.0.1", port: int = 0) -> AsyncI
     port = port or free_port()
     await web.TCPSite(runner, "127.0.0.1", port).start()
     try:
-        async with browser(f"--host-resolver-rules=MAP {ELSEWHERE} 127.0.0.1") as running:
+        async with browser(f"--host-resolver-rules=MAP {OTHER_SITE} 127.0.0.1") as running:
             page = await running.new_page()
             await page.goto(f"http://{host}:{port}/")
             yield page
@@ -56,53 +64,52 @@ async def page_with(html: str, host: str = "127.0.0.1", port: int = 0) -> AsyncI
         await runner.cleanup()
 
 
-async def shown(page: Page) -> list[str]:
-    """The texts of the recipe's list, oldest first."""
+async def items(page: Page) -> list[str]:
+    """Return the items of the list, oldest first."""
     texts: list[str] = await page.evaluate(
         "[...document.querySelectorAll('#list li')].map((each) => each.textContent).reverse()"
     )
     return texts
 
 
-async def shows(page: Page, texts: list[str]) -> None:
-    """Wait until exactly these are there."""
+async def wait_for_items(page: Page, texts: list[str]) -> None:
+    """Wait until the list has exactly these texts, oldest first."""
 
-    async def there() -> bool:
-        return await shown(page) == texts
+    async def are_shown() -> bool:
+        return await items(page) == texts
 
     try:
-        await eventually(there, 8)
+        await eventually(are_shown, 8)
     finally:
-        assert await shown(page) == texts
+        # Also on a timeout: pytest then shows how the lists differ.
+        assert await items(page) == texts
 
 
-async def test_the_live_page_of_the_readme_resumes(memcached: MemcachedProcess) -> None:
+async def test_readme_page_resumes(memcached: MemcachedProcess) -> None:
     port = free_port()
     (recipe,) = blocks("html")
     assert recipe.count("\n") <= 10
     html = recipe.replace("localhost:8000", f"127.0.0.1:{port}")
     settings = environment(memcached)
-    gap = "Something may have been missed."
+    (gap,) = re.findall(r'"gap", \(\) => show\("([^"]+)"\)', recipe)
     async with running_server(settings, "--port", str(port)) as server:
         await publish(server, "a", "<b>b</b>")
         async with page_with(html) as page:
-            await shows(page, ["a", "<b>b</b>"])
+            await wait_for_items(page, ["a", "<b>b</b>"])
             await publish(server, "c")
-            await shows(page, ["a", "<b>b</b>", "c"])
+            await wait_for_items(page, ["a", "<b>b</b>", "c"])
             assert await server.stop() == 0
             async with running_server(settings, "--port", str(port)) as second:
                 await publish(second, "d")
-                await shows(page, ["a", "<b>b</b>", "c", "d"])
+                await wait_for_items(page, ["a", "<b>b</b>", "c", "d"])
                 await second.stop(9)
             async with running_server(settings, "--port", str(port)) as third:
-                await shows(page, ["a", "<b>b</b>", "c", "d", gap])
+                await wait_for_items(page, ["a", "<b>b</b>", "c", "d", gap])
                 await publish(third, "e")
-                await shows(page, ["a", "<b>b</b>", "c", "d", gap, "e"])
+                await wait_for_items(page, ["a", "<b>b</b>", "c", "d", gap, "e"])
 
 
-async def test_a_websocket_of_a_browser_gets_recents_and_live_ones(
-    memcached: MemcachedProcess,
-) -> None:
+async def test_browser_websocket_gets_recent_then_live(memcached: MemcachedProcess) -> None:
     async with running_server(environment(memcached)) as server:
         await publish(server, "a")
         html = f"""<ul id="list"></ul><script>
@@ -110,30 +117,29 @@ async def test_a_websocket_of_a_browser_gets_recents_and_live_ones(
             Object.assign(document.createElement("li"), {{ textContent: data }}));
         </script>"""
         async with page_with(html) as page:
-            await shows(page, ["[Recent] a"])
+            await wait_for_items(page, ["[Recent] a"])
             await publish(server, "é")
-            await shows(page, ["[Recent] a", "[Notification] é"])
+            await wait_for_items(page, ["[Recent] a", "[Notification] é"])
 
 
-async def ask(server: ServerProcess, port: int) -> list[Any]:
-    """What a page of another site, on `port`, can do: listen twice, and send."""
-    async with page_with("<p>elsewhere</p>", ELSEWHERE, port) as page:
-        answer: list[Any] = await page.evaluate(ASK, [server.url, server.ws_url])
-        return answer
+async def try_all(server: ServerProcess, port: int) -> list[Any]:
+    """Subscribe twice and publish, from a page of another site. Return the three results."""
+    async with page_with("<p>elsewhere</p>", OTHER_SITE, port) as page:
+        results: list[Any] = await page.evaluate(TRY_ALL, [server.url, server.ws_url])
+        return results
 
 
-async def test_a_page_of_another_origin_can_neither_listen_nor_send(
-    memcached: MemcachedProcess,
-) -> None:
+async def test_other_origin_is_rejected(memcached: MemcachedProcess) -> None:
+    """It can neither subscribe nor publish."""
     async with running_server(environment(memcached)) as server:
-        assert await ask(server, free_port()) == ["refused", "refused", "refused"]
+        assert await try_all(server, free_port()) == ["rejected", "rejected", "rejected"]
         assert memcached.messages() == []
 
 
-async def test_the_same_page_can_when_it_is_allowed(memcached: MemcachedProcess) -> None:
+async def test_allowed_origin_can_subscribe_and_publish(memcached: MemcachedProcess) -> None:
     port = free_port()
-    origin = f"http://{ELSEWHERE}:{port}"
+    origin = f"http://{OTHER_SITE}:{port}"
     allowed = {**environment(memcached), "AIONOTIFY_ALLOWED_ORIGINS": origin}
     async with running_server(allowed) as server:
-        assert await ask(server, port) == ["open", "open", 201]
+        assert await try_all(server, port) == ["open", "open", 201]
         assert memcached.messages() == ["from the page"]

@@ -1,4 +1,4 @@
-"""The description of the interface is true: schemathesis holds the running server to it."""
+"""`openapi.json` is true: schemathesis compares the responses of a running server with it."""
 
 import asyncio
 import json
@@ -9,16 +9,16 @@ import pytest
 
 from tests.support import ROOT, ServerProcess, running_server
 
-ALONE = {"MEMCACHED_HOST": "127.0.0.1:1"}
+WITHOUT_MEMCACHED = {"MEMCACHED_HOST": "127.0.0.1:1"}
 ADMIN, USER = "admin-0123456789", "user-0123456789a"
-TOKENS = {"AIONOTIFY_ADMIN_TOKEN": ADMIN, "AIONOTIFY_USER_TOKEN": USER}
+TOKENS = {**WITHOUT_MEMCACHED, "AIONOTIFY_ADMIN_TOKEN": ADMIN, "AIONOTIFY_USER_TOKEN": USER}
 
 
 async def schemathesis(server: ServerProcess, folder: Path, *arguments: str) -> str:
-    """What it says at the end of a run in `folder` with every check. AssertionError if one fails.
+    """Run all checks in `folder`, and return the output. AssertionError if a check fails.
 
-    It speaks plain HTTP only: `/ws`, which answers 426 to that, and `/events`, which never ends,
-    have tests of their own. And it leaves out by itself where it got the description from.
+    Schemathesis supports plain HTTP only, so `/ws`, which needs an upgrade, and `/events`, which
+    never ends, are left to other tests. It skips the path that it loads the document from.
     """
     program = shutil.which("schemathesis")
     assert program, f"schemathesis is missing: python3 {ROOT / 'tests/run.py'}"
@@ -37,12 +37,12 @@ async def schemathesis(server: ServerProcess, folder: Path, *arguments: str) -> 
 
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("kind", ["open", "with a token", "without the token"])
-async def test_every_answer_is_as_described(kind: str, tmp_path: Path) -> None:
+async def test_responses_match_openapi(kind: str, tmp_path: Path) -> None:
     arguments = ("-H", f"Authorization: Bearer {ADMIN}") if kind == "with a token" else ()
-    async with running_server(ALONE if kind == "open" else {**ALONE, **TOKENS}) as server:
-        said = await schemathesis(server, tmp_path, *arguments)
+    async with running_server(WITHOUT_MEMCACHED if kind == "open" else TOKENS) as server:
+        output = await schemathesis(server, tmp_path, *arguments)
         document = json.loads((ROOT / "aionotify" / "web" / "openapi.json").read_bytes())
         operations = sum(len(methods) for methods in document["paths"].values())
-        left_out = ["GET /ws", "GET /events", "GET /openapi.json"]
-        assert f"Tested: {operations - len(left_out)}\n" in said
+        skipped = ["GET /ws", "GET /events", "GET /openapi.json"]
+        assert f"Tested: {operations - len(skipped)}\n" in output
         assert "Traceback" not in server.output()

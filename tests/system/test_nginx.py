@@ -1,4 +1,4 @@
-"""Behind a real nginx that is told nothing but where to pass requests on to."""
+"""The server behind a real nginx whose configuration only says where to pass requests."""
 
 import asyncio
 import shutil
@@ -11,6 +11,8 @@ import pytest
 from websockets.asyncio.client import connect
 
 from tests.support import ROOT, ServerProcess, eventually, free_port, running_server
+from tests.support.client import publish
+from tests.support.environment import without_memcached
 
 CONFIGURATION = """
 daemon off; master_process off; pid {folder}/pid; error_log {folder}/error.log;
@@ -36,15 +38,14 @@ http {{
 
 @pytest.fixture
 async def server() -> AsyncIterator[ServerProcess]:
-    """One that sends a comment every second."""
-    environment = {"MEMCACHED_HOST": f"127.0.0.1:{free_port()}", "AIONOTIFY_HEARTBEAT": "1"}
-    async with running_server(environment) as process:
+    """Start a server that sends a heartbeat comment every second, the shortest interval."""
+    async with running_server(without_memcached(AIONOTIFY_HEARTBEAT="1")) as process:
         yield process
 
 
 @pytest.fixture
 async def proxy(server: ServerProcess, tmp_path: Path) -> AsyncIterator[str]:
-    """The address of an nginx in front of it, without the scheme."""
+    """Start nginx in front of the server. The value is its host and port."""
     program = shutil.which("nginx")
     assert program, f"nginx is missing: python3 {ROOT / 'tests/run.py'}"
     port = free_port()
@@ -64,7 +65,49 @@ async def proxy(server: ServerProcess, tmp_path: Path) -> AsyncIterator[str]:
         await process.wait()
 
 
+async def test_events_pass_unbuffered(proxy: str) -> None:
+    """Each event is published when the previous one has arrived: a buffer would stop them all."""
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"http://{proxy}/events") as response,
+    ):
+        assert response.status == 200
+        assert response.content_type == "text/event-stream"
+        assert response.headers["Cache-Control"] == "no-store"
+        assert await next_block(response) == ["retry: 2000"]
+        for number in range(20):
+            (id,) = await publish(f"http://{proxy}", f"number {number}")
+            event = await next_event(response)
+            assert event[0] == f"id: {id}"
+            assert event[1].endswith(f'"topic":"main","message":"number {number}"}}')
+        for _ in range(2):
+            assert await next_block(response) == [":"]
+        (id,) = await publish(f"http://{proxy}", "after a pause")
+        assert (await next_event(response))[0] == f"id: {id}"
+
+
+async def test_events_resume_through_proxy(proxy: str) -> None:
+    ids = await publish(f"http://{proxy}", *(f"number {number}" for number in range(3)))
+    headers = {"Last-Event-ID": f"{ids[0]}"}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"http://{proxy}/events", headers=headers) as response,
+    ):
+        assert await next_block(response) == ["retry: 2000"]
+        resumed = [(await next_block(response))[0] for _ in range(2)]
+        assert resumed == [f"id: {id}" for id in ids[1:]]
+
+
+async def test_websocket_passes_proxy(proxy: str) -> None:
+    async with connect(f"ws://{proxy}/ws?client=admin") as ws:
+        await ws.send("Hello")
+        assert await asyncio.wait_for(ws.recv(), 3) == "[Notification] Hello"
+        await publish(f"http://{proxy}", "and over HTTP")
+        assert await asyncio.wait_for(ws.recv(), 3) == "[Notification] and over HTTP"
+
+
 async def answers(address: str) -> bool:
+    """Return whether the server answers through the proxy at `address`."""
     try:
         async with (
             aiohttp.ClientSession() as session,
@@ -75,61 +118,15 @@ async def answers(address: str) -> bool:
         return False
 
 
-async def publish(address: str, message: str) -> str:
-    """The id of `message`, which is published through the proxy."""
-    async with (
-        aiohttp.ClientSession() as session,
-        session.post(f"http://{address}/notifications", data=message) as response,
-    ):
-        assert response.status == 201
-        return str((await response.json())["id"])
-
-
-async def block(response: aiohttp.ClientResponse) -> list[str]:
-    """The lines up to the next empty one."""
+async def next_block(response: aiohttp.ClientResponse) -> list[str]:
+    """Return the lines of the stream up to the next blank one."""
     read = await asyncio.wait_for(response.content.readuntil(b"\n\n"), 3)
     return read.decode().removesuffix("\n").splitlines()
 
 
-async def test_events_arrive_at_once_and_the_stream_lasts(proxy: str) -> None:
-    """The next one is published when the one before has arrived: a buffer would stop it all."""
-    async with (
-        aiohttp.ClientSession() as session,
-        session.get(f"http://{proxy}/events") as response,
-    ):
-        assert response.status == 200
-        assert response.content_type == "text/event-stream"
-        assert response.headers["Cache-Control"] == "no-store"
-        assert await block(response) == ["retry: 2000"]
-        for number in range(20):
-            id = await publish(proxy, f"number {number}")
-            event = await block(response)
-            while event == [":"]:
-                event = await block(response)
-            assert event[0] == f"id: {id}"
-            assert event[1].endswith(f'"topic":"main","message":"number {number}"}}')
-        for _ in range(2):
-            assert await block(response) == [":"]
-        id = await publish(proxy, "after a pause")
-        event = await block(response)
-        while event == [":"]:
-            event = await block(response)
-        assert event[0] == f"id: {id}"
-
-
-async def test_a_stream_resumes_through_it(proxy: str) -> None:
-    ids = [await publish(proxy, f"number {number}") for number in range(3)]
-    async with (
-        aiohttp.ClientSession() as session,
-        session.get(f"http://{proxy}/events", headers={"Last-Event-ID": ids[0]}) as response,
-    ):
-        assert await block(response) == ["retry: 2000"]
-        assert [(await block(response))[0] for _ in range(2)] == [f"id: {id}" for id in ids[1:]]
-
-
-async def test_websocket_works_through_it(proxy: str) -> None:
-    async with connect(f"ws://{proxy}/ws?client=admin") as ws:
-        await ws.send("Hello")
-        assert await asyncio.wait_for(ws.recv(), 3) == "[Notification] Hello"
-        await publish(proxy, "and over HTTP")
-        assert await asyncio.wait_for(ws.recv(), 3) == "[Notification] and over HTTP"
+async def next_event(response: aiohttp.ClientResponse) -> list[str]:
+    """Return the lines of the next event, skipping heartbeat comments."""
+    block = await next_block(response)
+    while block == [":"]:
+        block = await next_block(response)
+    return block

@@ -1,4 +1,4 @@
-"""What Windows does not have is not needed: the program without it."""
+"""The program without the parts of Python that Windows lacks."""
 
 import asyncio
 import re
@@ -9,16 +9,17 @@ from pathlib import Path
 import pytest
 from websockets.asyncio.client import connect
 
-from tests.support import free_port, running_server
+from tests.support import running_server
+from tests.support.environment import with_startup_code, without_memcached
 
 WINDOWS = '''\
-"""Imported by Python at its start: hides what Windows does not have."""
+"""Hides what Windows does not have."""
 import asyncio
 import signal
 import sys
 
 for name in ("resource", "uvloop", "fcntl", "pwd", "grp"):
-    sys.modules[name] = None  # an import of it fails
+    sys.modules[name] = None  # importing it raises ImportError
 
 
 def add_signal_handler(self, *arguments):
@@ -28,28 +29,25 @@ def add_signal_handler(self, *arguments):
 asyncio.SelectorEventLoop.add_signal_handler = add_signal_handler
 asyncio.SelectorEventLoop.remove_signal_handler = add_signal_handler
 if {ctrl_break}:
-    signal.SIGBREAK = signal.SIGUSR1  # what Ctrl-Break sends there
+    signal.SIGBREAK = signal.SIGUSR1  # the signal of Ctrl-Break on Windows
 print("as on Windows", flush=True)
 '''
 
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1]
 
-def windows(folder: Path, *, ctrl_break: bool = False) -> dict[str, str]:
-    """An environment in which Python is as on Windows, as far as it matters."""
-    text = WINDOWS.format(ctrl_break=ctrl_break)
-    (folder / "sitecustomize.py").write_text(text, encoding="utf-8")
-    root = str(Path(__file__).parent.parent.parent)
-    return {
-        "PYTHONPATH": f"{folder}:{root}",
-        "MEMCACHED_HOST": f"127.0.0.1:{free_port()}",
-    }
-
-
-ENDS = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1]
+IMPORT_EVERYTHING = """\
+import importlib, pkgutil, aionotify
+for each in pkgutil.walk_packages(aionotify.__path__, "aionotify."):
+    print(importlib.import_module(each.name).__name__)
+from aionotify.limits import connections_allowed, raise_file_limit
+raise_file_limit()
+print("connections", connections_allowed())
+"""
 
 
-@pytest.mark.parametrize("number", ENDS, ids=["Ctrl-C", "SIGTERM", "Ctrl-Break"])
-async def test_the_server_runs_and_ends_cleanly(number: int, tmp_path: Path) -> None:
-    environment = windows(tmp_path, ctrl_break=number == signal.SIGUSR1)
+@pytest.mark.parametrize("number", SIGNALS, ids=["Ctrl-C", "SIGTERM", "Ctrl-Break"])
+async def test_signal_stops_cleanly(number: int, tmp_path: Path) -> None:
+    environment = like_windows(tmp_path, ctrl_break=number == signal.SIGUSR1)
     async with running_server(environment) as server:
         assert server.output().startswith("as on Windows\n")
         async with (
@@ -67,18 +65,10 @@ async def test_the_server_runs_and_ends_cleanly(number: int, tmp_path: Path) -> 
         assert "Traceback" not in server.output()
 
 
-async def test_every_module_can_be_imported(tmp_path: Path) -> None:
-    program = (
-        "import importlib, pkgutil, aionotify\n"
-        "for each in pkgutil.walk_packages(aionotify.__path__, 'aionotify.'):\n"
-        "    print(importlib.import_module(each.name).__name__)\n"
-        "from aionotify.limits import connections_allowed, raise_file_limit\n"
-        "raise_file_limit()\n"
-        "print('connections', connections_allowed())\n"
-    )
+async def test_every_module_imports(tmp_path: Path) -> None:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", program),
-        env=windows(tmp_path),
+        *(sys.executable, "-c", IMPORT_EVERYTHING),
+        env=like_windows(tmp_path),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
@@ -86,3 +76,9 @@ async def test_every_module_can_be_imported(tmp_path: Path) -> None:
     assert process.returncode == 0, printed
     assert "aionotify.endpoints.ws\n" in printed
     assert re.search(r"^connections \d{6,}$", printed, re.MULTILINE)
+
+
+def like_windows(folder: Path, *, ctrl_break: bool = False) -> dict[str, str]:
+    """Return an environment in which Python lacks what it lacks on Windows."""
+    source = WINDOWS.format(ctrl_break=ctrl_break)
+    return {**without_memcached(), **with_startup_code(folder, source)}

@@ -1,4 +1,4 @@
-"""The transcript of the contract, with the real wscat."""
+"""The transcript of the contract, replayed with the real wscat."""
 
 import asyncio
 import re
@@ -8,48 +8,53 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.support import ROOT, ServerProcess, eventually, exchange, free_port, running_server
+from tests.support import ROOT, ServerProcess, eventually, running_server
+from tests.support.client import connected_clients
+from tests.support.environment import without_memcached
 
 REFUSAL = "You are not authorized to send notifications."
 
 
 class Wscat:
-    """A running wscat: what it shows, and what is typed."""
+    """A running wscat: its input and its output."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
         self._output = b""
 
     async def read(self) -> None:
-        """Take in what it shows, until its end."""
+        """Collect its output until it exits."""
         assert self._process.stdout is not None
         while chunk := await self._process.stdout.read(4096):
             self._output += chunk
 
     def type(self, line: str) -> None:
-        """Enter a line."""
+        """Enter `line`."""
         assert self._process.stdin is not None
         self._process.stdin.write(line.encode() + b"\n")
 
     def shown(self) -> list[str]:
-        """The frames so far, each after a prompt; where there is no terminal, nothing else is."""
+        """Return the frames shown so far, without the prompts.
+
+        Without a terminal, wscat prints nothing but prompts and frames.
+        """
         lines = self._output.decode(errors="ignore").split("\n")[:-1]
         return [re.sub(r"^(> )+", "", line) for line in lines]
 
     async def shows(self, *frames: str) -> None:
-        """Wait until exactly these have come, in this order."""
+        """Wait for `frames`. AssertionError unless these, in this order, are all it has shown."""
         await eventually(lambda: len(self.shown()) >= len(frames), 6, f"{frames}")
         assert self.shown() == list(frames)
 
-    async def ends(self, text: str = "") -> None:
-        """Wait until it ends by itself, with `text` among what it showed."""
+    async def exits(self, text: str = "") -> None:
+        """Wait until it exits by itself, having printed `text`."""
         await asyncio.wait_for(self._process.wait(), 6)
         await eventually(lambda: text in self._output.decode(), 2, text)
 
 
 @asynccontextmanager
 async def wscat(url: str) -> AsyncIterator[Wscat]:
-    """Run it, connected to `url`."""
+    """Run wscat, connected to `url`."""
     program = shutil.which("wscat")
     assert program, f"wscat is missing: python3 {ROOT / 'tests/run.py'}"
     process = await asyncio.create_subprocess_exec(
@@ -71,24 +76,14 @@ async def wscat(url: str) -> AsyncIterator[Wscat]:
 
 @pytest.fixture
 async def server() -> AsyncIterator[ServerProcess]:
-    """Without memcached."""
-    async with running_server({"MEMCACHED_HOST": f"127.0.0.1:{free_port()}"}) as process:
+    """Start a server without memcached."""
+    async with running_server(without_memcached()) as process:
         yield process
 
 
-async def connected(server: ServerProcess, count: int) -> None:
-    """Wait until that many are; what is typed earlier is lost."""
-
-    async def counted() -> bool:
-        answer = await exchange(server.port, b"GET /health HTTP/1.1")
-        return answer.body.endswith(b'"connected_websockets":%d}' % count)
-
-    await eventually(counted)
-
-
-async def test_the_transcript(server: ServerProcess) -> None:
+async def test_transcript_matches_contract(server: ServerProcess) -> None:
     async with wscat(f"{server.ws_url}?client=admin") as admin, wscat(server.ws_url) as user:
-        await connected(server, 2)
+        await wait_for_clients(server, 2)
         user.type("Hello")
         await user.shows(REFUSAL)
         admin.type("one")
@@ -120,13 +115,22 @@ async def test_the_transcript(server: ServerProcess) -> None:
             late.type("Admin:a user")
             await late.shows(*recents, REFUSAL, REFUSAL)
         assert await server.stop() == 0
-        await user.ends()
-        await admin.ends()
+        await user.exits()
+        await admin.exits()
 
 
 @pytest.mark.parametrize(
     ("path", "status"), [("/", 200), ("/nope", 404), ("/ws/", 307), ("/health", 200)]
 )
-async def test_a_path_where_no_websocket_is(server: ServerProcess, path: str, status: int) -> None:
+async def test_other_path_rejects_upgrade(server: ServerProcess, path: str, status: int) -> None:
     async with wscat(f"ws://127.0.0.1:{server.port}{path}") as client:
-        await client.ends(f"Unexpected server response: {status}")
+        await client.exits(f"Unexpected server response: {status}")
+
+
+async def wait_for_clients(server: ServerProcess, count: int) -> None:
+    """Wait until `count` clients are connected: wscat drops lines typed before that."""
+
+    async def counted() -> bool:
+        return await connected_clients(server.url) == count
+
+    await eventually(counted)

@@ -1,4 +1,4 @@
-"""The application: alone, mounted in another, and what of it others can reach."""
+"""The application: its components, and the application mounted in another one."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -9,9 +9,10 @@ from aiohttp.test_utils import TestServer
 from websockets.asyncio.client import connect
 
 import aionotify
-from aionotify.app import CACHE, HUB, NOTIFIER, SETTINGS, create_app
+from aionotify.app import create_app
 from aionotify.cache import Cache
 from aionotify.hub import Hub
+from aionotify.keys import CACHE, HUB, NOTIFIER, SETTINGS
 from aionotify.notifier import Notifier
 from aionotify.settings import Settings
 from tests.support import alone, exchange
@@ -19,12 +20,12 @@ from tests.support import alone, exchange
 Serve = Callable[[web.Application], Awaitable[TestServer]]
 
 
-def test_it_is_public() -> None:
+def test_create_app_is_public() -> None:
     assert aionotify.create_app is create_app
     assert aionotify.Settings is Settings
 
 
-def test_the_components_are_in_the_state_of_the_application() -> None:
+def test_components_are_in_app_state() -> None:
     settings = Settings()
     app = create_app(settings)
     assert app[SETTINGS] is settings
@@ -33,18 +34,18 @@ def test_the_components_are_in_the_state_of_the_application() -> None:
         assert type(app[key]) is kind
 
 
-def test_without_settings_the_defaults_count() -> None:
+def test_default_settings_without_argument() -> None:
     assert create_app()[SETTINGS] == Settings()
 
 
 async def frames(url: str, count: int) -> list[str]:
-    """The first ones that a client gets there."""
+    """Return the first `count` frames that a client gets."""
     async with connect(url) as ws:
         return [str(await ws.recv()) for _ in range(count)]
 
 
 @pytest.mark.parametrize("limit", [1, 2, 10])
-async def test_as_many_recents_as_the_settings_say(aiohttp_server: Serve, limit: int) -> None:
+async def test_recent_limit_is_applied(aiohttp_server: Serve, limit: int) -> None:
     app = create_app(alone(recent_limit=limit))
     server = await aiohttp_server(app)
     assert server.port is not None
@@ -59,7 +60,7 @@ async def test_as_many_recents_as_the_settings_say(aiohttp_server: Serve, limit:
 
 @pytest.fixture
 async def mounted(aiohttp_server: Serve) -> int:
-    """The port of another application, which has ours under `/a/notify`."""
+    """Return the port of another application, which has ours mounted under `/a/notify`."""
 
     async def own(request: web.Request) -> web.Response:
         return web.Response(text="the other application's")
@@ -73,7 +74,7 @@ async def mounted(aiohttp_server: Serve) -> int:
     return port
 
 
-async def test_mounted_it_answers_under_its_prefix(mounted: int) -> None:
+async def test_mounted_app_answers_under_prefix(mounted: int) -> None:
     async with (
         connect(f"ws://127.0.0.1:{mounted}/a/notify/ws?client=admin") as admin,
         connect(f"ws://127.0.0.1:{mounted}/a/notify/ws") as user,
@@ -94,7 +95,7 @@ async def test_mounted_it_answers_under_its_prefix(mounted: int) -> None:
             assert answer.body == body
 
 
-async def test_mounted_its_errors_and_redirects_are_its_own(mounted: int) -> None:
+async def test_mounted_app_keeps_errors_and_redirects(mounted: int) -> None:
     answer = await exchange(mounted, b"GET /a/notify/health/?a=%20 HTTP/1.1")
     assert answer.status == b"HTTP/1.1 307 Temporary Redirect"
     assert answer.headers[0] == b"Location: /a/notify/health?a=%20"
@@ -108,7 +109,7 @@ async def test_mounted_its_errors_and_redirects_are_its_own(mounted: int) -> Non
     assert answer.status == b"HTTP/1.1 426 Upgrade Required"
 
 
-async def test_mounted_it_leaves_the_others_paths_alone(mounted: int) -> None:
+async def test_mounted_app_leaves_other_paths(mounted: int) -> None:
     answer = await exchange(mounted, b"GET /health HTTP/1.1")
     assert answer.body == b"the other application's"
     answer = await exchange(mounted, b"GET /nope HTTP/1.1")
@@ -117,7 +118,7 @@ async def test_mounted_it_leaves_the_others_paths_alone(mounted: int) -> None:
     assert answer.status == b"HTTP/1.1 404 Not Found"
 
 
-async def test_when_the_other_application_ends_its_clients_are_told(
+async def test_mounted_app_closes_clients(
     aiohttp_server: Serve,
 ) -> None:
     outer = web.Application()

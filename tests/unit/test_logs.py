@@ -1,23 +1,29 @@
-"""The log: lines of text or of JSON, requests among them, and never a token."""
+"""Log lines: their format as text and JSON, and the line for each request."""
 
+import asyncio
+import contextlib
 import json
 import logging
 import re
 import sys
+import warnings
+from collections.abc import Iterator
 from typing import Any
 
-from websockets.asyncio.client import connect
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
+from aiohttp.typedefs import Handler
 
-from aionotify.logs import JsonLineFormatter
-from tests.support import MemcachedProcess, ServerProcess, eventually, exchange, running_server
+from aionotify.access import Access
+from aionotify.logs import JsonLineFormatter, configure_logging, log_requests
+from aionotify.settings import Settings
 
-TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 TOKEN = "a-token-that-nobody-sees"
-NOWHERE = {"MEMCACHED_HOST": "127.0.0.1:1"}
 
 
 def formatted(message: str, *arguments: object, failed: bool = False) -> dict[str, Any]:
-    """The line for it, read back."""
+    """Return the fields of the line for a record."""
     error = sys.exc_info() if failed else None
     record = logging.LogRecord("a.logger", logging.WARNING, "x.py", 1, message, arguments, error)
     record.created = 1_763_884_800.25
@@ -27,12 +33,7 @@ def formatted(message: str, *arguments: object, failed: bool = False) -> dict[st
     return document
 
 
-def objects(server: ServerProcess) -> list[dict[str, Any]]:
-    """What it has printed so far, line by line; ValueError where a line is no JSON."""
-    return [json.loads(line) for line in server.output().splitlines()]
-
-
-def test_a_line_is_an_object() -> None:
+def test_json_line_is_one_object() -> None:
     assert formatted("Grüße an %s\nund %d", "alle", 2) == {
         "time": "2025-11-23T08:00:00.250Z",
         "level": "WARNING",
@@ -41,7 +42,7 @@ def test_a_line_is_an_object() -> None:
     }
 
 
-def test_an_exception_stays_in_its_line() -> None:
+def test_exception_stays_in_its_line() -> None:
     try:
         raise ValueError("what happened")
     except ValueError:
@@ -51,80 +52,104 @@ def test_an_exception_stays_in_its_line() -> None:
     assert document["exception"].startswith("Traceback")
 
 
-async def test_every_line_of_a_life_is_an_object_with_the_same_fields() -> None:
-    environment = {**NOWHERE, "AIONOTIFY_LOG_FORMAT": "json", "AIONOTIFY_LOG_LEVEL": "debug"}
-    environment["AIONOTIFY_NO_SETTING"] = "1"
-    async with running_server(environment) as server:
-        await exchange(server.port, b"GET /nowhere?a=b HTTP/1.1")
-        assert await server.stop() == 0
-        lines = objects(server)
-    for each in lines:
-        assert list(each) == ["time", "level", "logger", "message"]
-        assert re.fullmatch(TIME, each["time"])
-    assert {each["level"] for each in lines} >= {"DEBUG", "INFO", "WARNING"}
-    assert lines[-1]["message"] == "stopped"
+@contextlib.contextmanager
+def configured(level: str, style: str) -> Iterator[None]:
+    """Call `configure_logging` as if nothing had been configured yet, and undo it at the end."""
+    root = logging.getLogger()
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        patch.setattr(root, "handlers", [])  # pytest has installed some
+        patch.setattr(root, "level", root.level)
+        warnings.simplefilter("always")
+        try:
+            configure_logging(level, style)
+            yield
+        finally:
+            logging.captureWarnings(False)
+    # Loggers cache the effective level; setting it again clears these caches.
+    root.setLevel(root.level)
 
 
-async def test_a_request_is_one_line_at_debug() -> None:
-    environment = {
-        **NOWHERE,
-        "AIONOTIFY_LOG_LEVEL": "debug",
-        "AIONOTIFY_TRUSTED_PROXIES": "1",
-    }
-    async with running_server(environment) as server:
-        await exchange(server.port, b"GET /health?x=1 HTTP/1.1")
-        await exchange(server.port, b"GET /a%0Ab HTTP/1.1", b"X-Forwarded-For: 192.0.2.7")
-        async with connect(f"{server.ws_url}?client=admin"):
-            await eventually(lambda: "GET /ws" in server.output())
-        requests = re.findall(r"DEBUG   aionotify\.logs: (.*)", server.output())
-        durations = [re.sub(r"\d+\.\d ms", "N ms", line) for line in requests]
-        assert durations == [
-            "GET /health: 200 after N ms, for 127.0.0.1",
-            "GET /a%0Ab: 404 after N ms, for 192.0.2.7",
-            "GET /ws: 101 after N ms, for 127.0.0.1",
-        ]
+def test_text_line_has_level_and_logger(capsys: pytest.CaptureFixture[str]) -> None:
+    with configured("warning", "text"):
+        logging.getLogger("a.logger").info("not shown")
+        logging.getLogger("a.logger").warning("shown")
+    line = capsys.readouterr().err
+    time = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}"
+    assert re.fullmatch(time + r" WARNING a\.logger: shown\n", line)
 
 
-async def test_requests_are_not_logged_above_debug() -> None:
-    async with running_server(NOWHERE) as server:
-        await exchange(server.port, b"GET /health HTTP/1.1")
-        assert await server.stop() == 0
-        assert "/health" not in server.output()
+def test_json_style_includes_python_warnings(capsys: pytest.CaptureFixture[str]) -> None:
+    """A warning in Python's own format would make the log unreadable for a JSON parser."""
+    with configured("info", "json"):
+        warnings.warn("deprecated", DeprecationWarning, stacklevel=1)
+    document = json.loads(capsys.readouterr().err)
+    assert document["logger"] == "py.warnings"
+    assert "DeprecationWarning: deprecated" in document["message"]
 
 
-async def test_no_token_is_in_the_log_wherever_it_stands() -> None:
-    environment = {**NOWHERE, "AIONOTIFY_LOG_LEVEL": "debug", "AIONOTIFY_ADMIN_TOKEN": TOKEN}
-    token = TOKEN.encode()
-    async with running_server(environment) as server:
-        port = server.port
-        await exchange(port, b"GET /ws?client=admin&token=%b HTTP/1.1" % token)
-        await exchange(port, b"GET /nowhere?token=%b HTTP/1.1" % token)
-        await exchange(port, b"GET /health/?token=%b HTTP/1.1" % token)
-        await exchange(port, b"GET http://h/health?token=%b HTTP/1.1" % token)
-        await exchange(port, b"GET /events?topic=!&token=%b HTTP/1.1" % token)
-        await exchange(port, b"POST /messages HTTP/1.1", b"Authorization: Bearer " + token)
-        await exchange(port, b"BAD\x00 /?token=%b HTTP/1.1" % token)
-        async with connect(f"{server.ws_url}?client=admin&token={TOKEN}"):
-            await eventually(lambda: "GET /ws: 101" in server.output())
-        assert await server.stop() == 0
-        assert "GET /nowhere: 404" in server.output()
-        assert TOKEN not in server.output()
+async def respond(request: web.Request) -> web.StreamResponse:
+    """Respond with 204."""
+    return web.Response(status=204)
 
 
-async def test_an_incident_reads_as_a_story(memcached: MemcachedProcess) -> None:
-    """memcached dies and returns: one line for each turn, and each says what becomes of it."""
-    where = f"127.0.0.1:{memcached.port}"
-    async with running_server({"MEMCACHED_HOST": where}) as server:
-        memcached.kill()
-        await eventually(lambda: "lost memcached" in server.output())
-        memcached.start()
-        await eventually(lambda: f"memcached at {where} again" in server.output())
-        assert await server.stop() == 0
-        lines = [line.partition(",")[2][4:] for line in server.output().splitlines()]
-    story = [re.sub(r"\([^)]*\)", "(why)", line) for line in lines if "cache" in line]
-    assert story == [
-        f"INFO    aionotify.cache: recents are kept in memcached at {where}",
-        f"WARNING aionotify.cache: lost memcached at {where} (why): recents are kept in memory "
-        "until one answers again",
-        f"INFO    aionotify.cache: recents are kept in memcached at {where} again",
-    ]
+async def redirect(request: web.Request) -> web.StreamResponse:
+    """Raise a redirect."""
+    raise web.HTTPFound("/elsewhere")
+
+
+async def fail(request: web.Request) -> web.StreamResponse:
+    """Raise an error that is no response."""
+    raise LookupError("of ours")
+
+
+async def vanish(request: web.Request) -> web.StreamResponse:
+    """End like a handler whose client disconnects."""
+    raise asyncio.CancelledError
+
+
+async def line_for(
+    handler: Handler,
+    caplog: pytest.LogCaptureFixture,
+    target: str = "/path?token=" + TOKEN,
+    proxies: int = 0,
+) -> str:
+    """Return the line for a request to `handler`, with the duration replaced by N."""
+    caplog.set_level(logging.DEBUG, "aionotify.logs")
+    request = make_mocked_request("GET", target, headers={"X-Forwarded-For": "192.0.2.7"})
+    middleware = log_requests(Access(Settings(trusted_proxies=proxies)))
+    with contextlib.suppress(web.HTTPFound, LookupError, asyncio.CancelledError):
+        await middleware(request, handler)
+    (record,) = caplog.records
+    return re.sub(r"\d+\.\d ms", "N ms", record.getMessage())
+
+
+@pytest.mark.parametrize(
+    ("handler", "status"),
+    [(respond, "204"), (redirect, "302"), (fail, "no response"), (vanish, "no response")],
+)
+async def test_request_line_has_status(
+    handler: Handler, status: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    line = await line_for(handler, caplog)
+    assert line == f"GET /path: {status} after N ms, for unknown"
+
+
+async def test_request_line_has_forwarded_address(caplog: pytest.LogCaptureFixture) -> None:
+    line = await line_for(respond, caplog, proxies=1)
+    assert line == "GET /path: 204 after N ms, for 192.0.2.7"
+
+
+async def test_request_line_has_no_query(caplog: pytest.LogCaptureFixture) -> None:
+    assert TOKEN not in await line_for(respond, caplog)
+
+
+async def test_request_line_cannot_be_forged(caplog: pytest.LogCaptureFixture) -> None:
+    assert await line_for(respond, caplog, "/a%0Ab") == "GET /a%0Ab: 204 after N ms, for unknown"
+
+
+async def test_no_request_line_above_debug(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "aionotify.logs")
+    middleware = log_requests(Access(Settings()))
+    response = await middleware(make_mocked_request("GET", "/"), respond)
+    assert response.status == 204
+    assert caplog.records == []

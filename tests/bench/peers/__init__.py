@@ -1,6 +1,6 @@
-"""The servers that are measured: ours, what people would take instead, and the limit.
+"""The servers that are measured: ours, its alternatives, and a C loop as the limit.
 
-Each speaks as much of layer 1 as its scenarios need, so that all send the very same bytes.
+Each implements as much of the interface as its scenarios need, so that all send the same bytes.
 """
 
 import importlib.util
@@ -19,23 +19,25 @@ LIMIT = "bare send()"
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """How a server is started on a port of 127.0.0.1, and what it can do."""
+    """The command of a server on a port of 127.0.0.1, and its features."""
 
     name: str
     command: Callable[[int, Path], list[str]]
-    """From the port, and a folder of its own that is there as long as it runs."""
+    """Returns the command for a port, and a temporary folder that exists while the server runs."""
     missing: Callable[[], str]
-    """Why it cannot run here; empty if it can."""
+    """Returns how to install what is missing here, or an empty string."""
     environment: Mapping[str, str] = field(default_factory=dict)
     publish_path: str = "/ws?client=admin"
     plain: bool = False
-    """It passes messages on as they are, without `[Notification] ` or `[Recent] ` before them."""
+    """It forwards messages unchanged, without the prefix `[Notification] ` or `[Recent] `."""
     recents: bool = True
+    """It sends recent messages to new clients."""
     health: bool = True
+    """It has `/health`."""
     formats: bool = False
-    """It speaks JSON and server-sent events too."""
+    """It supports JSON and server-sent events."""
     stalls: bool = True
-    """It is written for more than clients that read at once."""
+    """It copes with clients that do not read."""
 
 
 def _python(module: str) -> Callable[[int, Path], list[str]]:
@@ -59,7 +61,7 @@ PEERS = (
         OURS,
         _ours,
         _needs("uvloop"),
-        # Pings would spoil the counting of bytes; without memcached, like the others.
+        # Pings would disturb the counting of bytes. The peers have no memcached either.
         environment={"AIONOTIFY_HEARTBEAT": "0", "MEMCACHED_HOST": "127.0.0.1:1"},
         formats=True,
     ),

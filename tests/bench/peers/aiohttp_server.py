@@ -1,4 +1,4 @@
-"""aiohttp on uvloop as its documentation shows it: `await ws.send_str()` in a loop."""
+"""aiohttp on uvloop, in the style of its documentation: `await ws.send_str()` in a loop."""
 
 import sys
 from collections import deque
@@ -11,7 +11,7 @@ recents: deque[str] = deque(maxlen=5)
 
 
 async def health(request: web.Request) -> web.Response:
-    """The four keys of layer 1."""
+    """Return the four keys of our server."""
     return web.json_response(
         {
             "status": "healthy",
@@ -23,7 +23,7 @@ async def health(request: web.Request) -> web.Response:
 
 
 async def subscribe(request: web.Request) -> web.WebSocketResponse:
-    """Recents, then everything that an admin sends."""
+    """Send the recent messages, then everything that a client sends."""
     ws = web.WebSocketResponse(compress=False)
     await ws.prepare(request)
     connected[ws] = None
@@ -38,7 +38,7 @@ async def subscribe(request: web.Request) -> web.WebSocketResponse:
 
 
 async def publish(message: str) -> None:
-    """To one after another."""
+    """Send `message` to one client after another."""
     recents.append(message)
     for ws in connected:
         await ws.send_str(f"[Notification] {message}")

@@ -1,8 +1,8 @@
-/* A send() loop over the sockets of all clients: what the kernel alone costs.
+/* A send() loop over the sockets of all clients: the cost of the kernel alone.
  *
- * The handshake is taken for granted, frames from the publisher are masked with zeros and shorter
- * than 126 bytes, and what send() does not take at once is lost, which the benchmark would see.
- * All messages that arrive together go out as one send() for each client.
+ * The handshake is not checked. Frames of the publisher must be masked with zeros and shorter than
+ * 126 bytes. Bytes that send() does not take at once are lost, which the benchmark would notice.
+ * All messages that arrive together go out in one send() per client.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -28,7 +28,7 @@ static void watch(int fd) {
     epoll_ctl(poller, EPOLL_CTL_ADD, fd, &event);
 }
 
-static void welcome(int listener) {
+static void accept_client(int listener) {
     int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK), on = 1;
     if (fd < 0)
         return;
@@ -36,14 +36,14 @@ static void welcome(int listener) {
     watch(fd);
 }
 
-static void leave(int fd) {
+static void disconnect(int fd) {
     for (int i = 0; i < count; i++)
         if (clients[i] == fd)
             clients[i] = clients[--count];
     close(fd);
 }
 
-/* The frames of the publisher, as those of a server; what is no whole frame stays in `input`. */
+/* Turn the publisher's frames into a server's frames. An incomplete frame stays in `input`. */
 static size_t translate(void) {
     size_t at = 0, size = 0, prefix = strlen(PREFIX);
     while (held - at >= 6 && held - at >= 6 + (size_t)(input[at + 1] & 0x7f)) {
@@ -63,7 +63,7 @@ static size_t translate(void) {
 static void publish(void) {
     ssize_t got = recv(publisher, input + held, 65536 - held, 0);
     if (got <= 0) {
-        leave(publisher);
+        disconnect(publisher);
         publisher = -1;
         return;
     }
@@ -73,11 +73,11 @@ static void publish(void) {
         send(clients[i], output, size, MSG_NOSIGNAL);
 }
 
-static void greet(int fd) {
+static void handshake(int fd) {
     char request[4096];
     ssize_t got = recv(fd, request, sizeof request - 1, 0);
     if (got <= 0) {
-        leave(fd);
+        disconnect(fd);
         return;
     }
     request[got] = 0;
@@ -107,11 +107,11 @@ int main(int argc, char **argv) {
         for (int i = 0; i < ready; i++) {
             int fd = events[i].data.fd;
             if (fd == listener)
-                welcome(fd);
+                accept_client(fd);
             else if (fd == publisher)
                 publish();
             else
-                greet(fd);
+                handshake(fd);
         }
     }
 }

@@ -1,4 +1,4 @@
-"""The limit: `bare.c`, a send() loop over the clients' sockets, compiled when it is needed."""
+"""The limit: `bare.c`, a send() loop over the sockets of the clients, compiled for each run."""
 
 import shutil
 import subprocess
@@ -8,12 +8,12 @@ SOURCE = Path(__file__).with_name("bare.c")
 
 
 def missing() -> str:
-    """Why it cannot run here."""
+    """Return how to install what is missing here, or an empty string."""
     return "" if shutil.which("cc") else "apt-get install gcc libc6-dev"
 
 
 def command(port: int, folder: Path) -> list[str]:
-    """The program, compiled into `folder`."""
+    """Compile the program into `folder`, and return its command."""
     program = folder / "bare"
     subprocess.run(["cc", "-O2", "-Wall", "-o", str(program), str(SOURCE)], check=True)
     return [str(program), str(port)]

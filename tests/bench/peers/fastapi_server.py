@@ -1,4 +1,4 @@
-"""Layer 1 as it is usually written: FastAPI on uvicorn[standard], a list of WebSockets."""
+"""The interface in its usual form: FastAPI on uvicorn[standard] and a list of WebSockets."""
 
 import sys
 from collections import deque
@@ -11,9 +11,9 @@ connected: list[WebSocket] = []
 recents: deque[str] = deque(maxlen=5)
 
 
-@app.get("/health", response_model=None)  # else pydantic checks it
+@app.get("/health", response_model=None)  # without pydantic, which would be slower
 async def health() -> dict[str, str | int]:
-    """The four keys of layer 1."""
+    """Return the four keys of our server."""
     return {
         "status": "healthy",
         "cache_status": "fallback",
@@ -24,7 +24,7 @@ async def health() -> dict[str, str | int]:
 
 @app.websocket("/ws")
 async def subscribe(ws: WebSocket, client: str = "user") -> None:
-    """Recents, then everything that an admin sends."""
+    """Send the recent messages, then everything that an admin sends."""
     await ws.accept()
     connected.append(ws)
     try:
@@ -41,7 +41,7 @@ async def subscribe(ws: WebSocket, client: str = "user") -> None:
 
 
 async def publish(message: str) -> None:
-    """To one after another."""
+    """Send `message` to one client after another."""
     recents.append(message)
     for ws in connected:
         await ws.send_text(f"[Notification] {message}")

@@ -1,4 +1,4 @@
-"""nchan: nginx as a server for subscribers, in C. Debian's libnginx-mod-nchan."""
+"""nchan, a publish-subscribe module for nginx in C, from Debian's libnginx-mod-nchan."""
 
 import os
 import shutil
@@ -41,14 +41,14 @@ http {{
 
 
 def missing() -> str:
-    """Why it cannot run here."""
+    """Return how to install what is missing here, or an empty string."""
     if shutil.which("nginx", path=_path()) and MODULE.is_file():
         return ""
     return "apt-get install nginx-light libnginx-mod-nchan"
 
 
 def command(port: int, folder: Path) -> list[str]:
-    """nginx with one worker, and a configuration in `folder`."""
+    """Write a configuration into `folder`, and return the command of an nginx with one worker."""
     nginx = shutil.which("nginx", path=_path())
     assert nginx
     configuration = folder / "nginx.conf"

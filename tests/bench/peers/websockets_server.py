@@ -1,4 +1,4 @@
-"""websockets on uvloop, with its own `broadcast()`."""
+"""websockets on uvloop, with its `broadcast()`."""
 
 import asyncio
 import sys
@@ -12,7 +12,7 @@ recents: deque[str] = deque(maxlen=5)
 
 
 async def subscribe(ws: ServerConnection) -> None:
-    """Recents, then everything that an admin sends."""
+    """Send the recent messages, then everything that a client sends."""
     connected[ws] = None
     try:
         for recent in recents:

@@ -1,0 +1,31 @@
+"""Text from a client as the message that it publishes; the opposite of `encoders`. Pure."""
+
+import json
+
+from aionotify.errors import InvalidRequest
+
+JSON_ESCAPE_FACTOR = 6
+"""Bytes that JSON needs for one byte of a message at most: `\\u0001` for U+0001."""
+
+JSON_ENVELOPE = 1024
+"""Bytes allowed around a message: white space, and the rest of its JSON object."""
+
+
+def max_json_bytes(max_message_bytes: int) -> int:
+    """Return the longest JSON text to read for a message of up to `max_message_bytes`."""
+    return max_message_bytes * JSON_ESCAPE_FACTOR + JSON_ENVELOPE
+
+
+def message_from_json(text: str) -> str:
+    """Return the message in `{"message":"…"}`. Raise InvalidRequest if there is none."""
+    try:
+        message = json.loads(text)["message"]
+        # JSON can escape half of a surrogate pair ("\ud800"), which has no UTF-8. Without this
+        # check, encoding the notification would fail when it is already in the history.
+        message.encode()
+    # RecursionError: the C decoder of Python 3.11 recurses for each `[`, and 1,000 are too many.
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        message = None
+    if not isinstance(message, str):
+        raise InvalidRequest('Expected JSON like {"message":"Hello"}, with valid Unicode.')
+    return message

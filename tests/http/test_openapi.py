@@ -1,0 +1,104 @@
+"""`openapi.json` describes this server, and `docs.html` renders all of it."""
+
+import json
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+import aionotify
+from aionotify import create_app
+from tests.generate.docs_page import DOCUMENT, PAGE, as_html, files
+from tests.support import alone, converse, exchange
+
+HINT = "run: python -m tests.generate"
+
+
+@pytest.fixture
+async def port(aiohttp_server: Callable[[web.Application], Awaitable[TestServer]]) -> int:
+    """Start a server without tokens and memcached."""
+    port = (await aiohttp_server(create_app(alone()))).port
+    assert port is not None
+    return port
+
+
+async def served_document(port: int) -> dict[str, Any]:
+    """Return the document as clients get it."""
+    document: dict[str, Any] = json.loads(
+        (await exchange(port, b"GET /openapi.json HTTP/1.1")).body
+    )
+    return document
+
+
+async def test_document_is_valid(port: int) -> None:
+    document = await served_document(port)
+    OpenAPIV31SpecValidator(document).validate()
+    assert document["openapi"] == "3.1.0"
+
+
+async def test_document_has_version_of_package(port: int) -> None:
+    """The version is written in the file, so a release has to change both."""
+    assert (await served_document(port))["info"]["version"] == aionotify.__version__
+
+
+async def test_document_lists_all_routes(port: int) -> None:
+    described = {
+        (path, method)
+        for path, methods in (await served_document(port))["paths"].items()
+        for method in methods
+    }
+    routes = {
+        (route.resource.canonical, route.method.lower())
+        for route in create_app(alone()).router.routes()
+        if route.resource is not None and route.method != "HEAD"
+    }
+    assert described == routes
+
+
+async def test_responses_have_described_fields(port: int) -> None:
+    schemas = (await served_document(port))["components"]["schemas"]
+    for request, name in (
+        (b"GET /", "Greeting"),
+        (b"GET /health", "Health"),
+        (b"GET /messages", "Messages"),
+        (b"GET /notifications", "Notifications"),
+        (b"GET /nope", "Error"),
+    ):
+        answer = await exchange(port, b"%b HTTP/1.1" % request)
+        assert list(json.loads(answer.body)) == schemas[name]["required"]
+        assert list(schemas[name]["properties"]) == schemas[name]["required"]
+    message = b"POST /notifications HTTP/1.1\r\nContent-Length: 5\r\nConnection: close"
+    answer_bytes = await converse(port, message + b"\r\nHost: 127.0.0.1\r\n\r\nHello")
+    notification = json.loads(answer_bytes.partition(b"\r\n\r\n")[2])
+    described = schemas["Notification"]
+    assert list(notification) == described["required"]
+    assert list(described["properties"]) == [*described["required"], "recent"]
+    for name in ("id", "topic"):
+        assert re.search(described["properties"][name]["pattern"], notification[name])
+
+
+def test_docs_page_is_up_to_date() -> None:
+    assert PAGE.read_text(encoding="utf-8") == files()[PAGE], HINT
+
+
+async def test_docs_page_has_whole_document(port: int) -> None:
+    page = (await exchange(port, b"GET /docs HTTP/1.1")).body.decode()
+    document = await served_document(port)
+    for path, methods in document["paths"].items():
+        assert f"<code>{path}</code></h3>" in page
+        for operation in methods.values():
+            assert operation["summary"] in page
+    for name in document["components"]["schemas"]:
+        assert f"<h3>{name}</h3>" in page
+
+
+def test_docs_page_escapes_markup() -> None:
+    document = json.loads(DOCUMENT.read_text(encoding="utf-8"))
+    document["info"]["description"] = document["tags"][0]["name"] = "<img src=x onerror=alert(1)>"
+    page = as_html(document)
+    assert "<img" not in page
+    assert "&lt;img src=x onerror=alert(1)&gt;" in page

@@ -1,0 +1,87 @@
+"""The body of a request that publishes."""
+
+import asyncio
+from collections.abc import Iterable
+
+import pytest
+from aiohttp import StreamReader, web
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.http_exceptions import TransferEncodingError
+from aiohttp.test_utils import make_mocked_request
+
+import aionotify.http.body
+from aionotify.decoders import JSON_ENVELOPE, max_json_bytes
+from aionotify.errors import InvalidRequest, MessageTooBig, RequestTimeout
+from aionotify.http.body import read_message
+
+LIMIT = 10
+JSON = {"Content-Type": "application/json; charset=utf-8"}
+
+
+def post(
+    chunks: Iterable[bytes] | Exception, headers: dict[str, str] | None = None, *, end: bool = True
+) -> web.Request:
+    """Return a request whose body has these chunks, or fails with an exception."""
+    protocol = BaseProtocol(asyncio.get_running_loop())
+    protocol.connection_made(asyncio.Transport())
+    payload = StreamReader(protocol, 2**16)
+    if isinstance(chunks, Exception):
+        payload.set_exception(chunks)
+    else:
+        for chunk in chunks:
+            payload.feed_data(chunk)
+        if end:
+            payload.feed_eof()
+    return make_mocked_request("POST", "/", headers=headers or {}, payload=payload)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Content-Type": "text/plain"},
+        {"Content-Type": "application/x-www-form-urlencoded"},
+        {"Content-Encoding": " Identity "},
+    ],
+    ids=repr,
+)
+async def test_body_is_the_message(headers: dict[str, str]) -> None:
+    assert await read_message(post([b'{"a":', b' "\xc3', b"\xa9"], headers), LIMIT) == '{"a": "é'
+
+
+async def test_json_body_contains_the_message() -> None:
+    assert await read_message(post([b'{"message":"\\u00e9"}'], JSON), LIMIT) == "é"
+
+
+@pytest.mark.parametrize(
+    ("headers", "limit"), [({}, LIMIT + JSON_ENVELOPE), (JSON, max_json_bytes(LIMIT))]
+)
+async def test_body_is_bounded(headers: dict[str, str], limit: int) -> None:
+    """A body without an end is not read to its end."""
+    with pytest.raises(MessageTooBig, match=rf"^The body exceeds the limit of {limit} bytes\.$"):
+        await read_message(post([b" " * (limit + 1)], headers, end=False), LIMIT)
+    if not headers:
+        assert await read_message(post([b" " * limit]), LIMIT) == " " * limit
+
+
+async def test_body_must_arrive_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aionotify.http.body, "BODY_TIMEOUT", 0.01)
+    with pytest.raises(RequestTimeout, match=r"^The body did not arrive within 0\.01 s\.$"):
+        await read_message(post([b"Hel"], end=False), LIMIT)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate, gzip", "br", "x"])
+async def test_compressed_body_is_invalid(encoding: str) -> None:
+    with pytest.raises(InvalidRequest, match=r"^Content-Encoding is not supported: "):
+        await read_message(post([b"x"], {"Content-Encoding": encoding}), LIMIT)
+
+
+async def test_broken_chunks_are_invalid() -> None:
+    with pytest.raises(InvalidRequest, match=r"^The body does not match its Transfer-Encoding"):
+        await read_message(post(TransferEncodingError("bad chunk")), LIMIT)
+
+
+@pytest.mark.parametrize("headers", [{}, JSON], ids=["text", "json"])
+async def test_other_encodings_are_invalid(headers: dict[str, str]) -> None:
+    with pytest.raises(InvalidRequest, match=r"^The body is not UTF-8 \(invalid start byte\)\.$"):
+        await read_message(post([b'{"message":"\xff"}'], headers), LIMIT)

@@ -1,0 +1,47 @@
+"""Text from a client as the message that it publishes."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aionotify.decoders import JSON_ENVELOPE, max_json_bytes, message_from_json
+from aionotify.errors import InvalidRequest
+
+
+@given(st.text(st.characters(codec="utf-8")))
+def test_every_message_survives_json(message: str) -> None:
+    assert message_from_json(json.dumps({"message": message})) == message
+    assert message_from_json(json.dumps({"message": message}, ensure_ascii=False)) == message
+
+
+@given(st.text(st.characters(codec="utf-8")))
+def test_limit_suffices_for_every_message(message: str) -> None:
+    """However a client escapes it, a message within its limit is read completely."""
+    escaped = "".join(f"\\u{unit:04x}" for unit in _utf_16_units(message))
+    document = '{"message":"%s"}' % escaped  # noqa: UP031
+    assert message_from_json(document) == message
+    assert len(document) <= max_json_bytes(len(message.encode()))
+
+
+def test_envelope_is_allowed_beyond_message() -> None:
+    assert max_json_bytes(0) == JSON_ENVELOPE
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "x", "{", "[]", "5", "null", "{}", '"message"', '{"message":null}', '{"message":1}'),
+        *('{"message":["x"]}', '{"message":"\\ud800"}', "[" * 100_000, '{"message":"a\nb"}'),
+    ],
+    ids=lambda text: text[:20],
+)
+def test_other_json_is_invalid(text: str) -> None:
+    with pytest.raises(InvalidRequest, match=r'^Expected JSON like \{"message":"Hello"\}, with '):
+        message_from_json(text)
+
+
+def _utf_16_units(text: str) -> list[int]:
+    encoded = text.encode("utf-16-be")
+    return [int.from_bytes(encoded[at : at + 2], "big") for at in range(0, len(encoded), 2)]

@@ -1,0 +1,126 @@
+"""The messages of WebSocket clients: published, or answered with the reason why not."""
+
+import pytest
+
+from aionotify.encoders import TEXT
+from aionotify.errors import EmptyMessage, MessageTooBig
+from aionotify.notification import Notification
+from aionotify.receiver import Receiver
+from aionotify.websocket import WebSocketSubscriber
+
+REFUSAL = "You are not authorized to send notifications."
+EMPTY = "Empty notifications are not sent."
+TOO_BIG = "The message has 11 bytes; the limit is 10."
+
+
+class RecordingNotifier:
+    """Replaces the notifier: records what is published, and raises the errors of the real one."""
+
+    def __init__(self) -> None:
+        self.published: list[tuple[str, str]] = []
+
+    async def publish(self, text: str, name: str) -> Notification:
+        if not text.strip():
+            raise EmptyMessage(EMPTY)
+        if len(text) > 10:
+            raise MessageTooBig(TOO_BIG)
+        self.published.append((text, name))
+        return Notification(id=len(self.published), time=0, message=text, topic=name)
+
+
+class RecordingSubscriber(WebSocketSubscriber):
+    """Records replies and closes in place of sending them."""
+
+    __slots__ = ("closed", "replies")
+
+    def __init__(self, receiver: Receiver, *, admin: bool) -> None:
+        self.replies: list[str] = []
+        self.closed: list[tuple[int, str]] = []
+        super().__init__(
+            TEXT, 30, admin=admin, topic="news", limit=100, receive=receiver.receive_text
+        )
+
+    def reply(self, text: str) -> None:
+        self.replies.append(text)
+
+    def close(self, code: int, reason: str = "") -> None:
+        self.closed.append((code, reason))
+
+
+@pytest.fixture
+def notifier() -> RecordingNotifier:
+    """A notifier that accepts messages of up to 10 characters."""
+    return RecordingNotifier()
+
+
+def receiver_for(notifier: RecordingNotifier, *, publish_is_open: bool = True) -> Receiver:
+    """Return a receiver that publishes to `notifier`."""
+    return Receiver(notifier, publish_is_open=publish_is_open)  # type: ignore[arg-type]
+
+
+CASES: dict[str, tuple[bool, bool, str, str | None]] = {
+    # admin, publish_is_open, text: the message published, or None
+    "admin": (True, True, "Hello", "Hello"),
+    "admin with prefix": (True, True, "admin:Hello", "Hello"),
+    "admin with two prefixes": (True, True, "admin:admin:x", "admin:x"),
+    "admin with token": (True, False, "Hello", "Hello"),
+    "user": (False, True, "Hello", None),
+    "user with prefix": (False, True, "admin:Hello", "Hello"),
+    "user with late prefix": (False, True, " admin:x", None),
+    "user with capital": (False, True, "Admin:x", None),
+    "user with prefix and tokens": (False, False, "admin:Hello", None),
+}
+
+
+@pytest.mark.parametrize(("admin", "is_open", "text", "message"), CASES.values(), ids=CASES)
+async def test_prefix_and_role_decide(
+    notifier: RecordingNotifier, admin: bool, is_open: bool, text: str, message: str | None
+) -> None:
+    receiver = receiver_for(notifier, publish_is_open=is_open)
+    subscriber = RecordingSubscriber(receiver, admin=admin)
+    await receiver.receive_text(subscriber, text)
+    assert notifier.published == ([] if message is None else [(message, "news")])
+    assert subscriber.replies == ([REFUSAL] if message is None else [])
+
+
+async def test_empty_text_gets_reply(notifier: RecordingNotifier) -> None:
+    receiver = receiver_for(notifier)
+    subscriber = RecordingSubscriber(receiver, admin=True)
+    await receiver.receive_text(subscriber, "admin: ")
+    assert (subscriber.replies, notifier.published) == ([EMPTY], [])
+
+
+@pytest.mark.parametrize("text", ["x" * 11, '{"message":"xxxxxxxxxxx"}'], ids=["text", "json"])
+async def test_too_big_message_closes(notifier: RecordingNotifier, text: str) -> None:
+    receiver = receiver_for(notifier)
+    subscriber = RecordingSubscriber(receiver, admin=True)
+    receive = receiver.receive_json if text.startswith("{") else receiver.receive_text
+    await receive(subscriber, text)
+    assert subscriber.closed == [(1009, TOO_BIG)]
+    assert subscriber.replies == []
+
+
+@pytest.mark.parametrize(
+    ("text", "reply"),
+    [
+        ('{"message":"Hello"}', '{"type":"accepted","id":"1"}'),
+        ('{"message":" "}', '{"type":"error","detail":"Empty notifications are not sent."}'),
+        (
+            "Hello",
+            '{"type":"error","detail":"Expected JSON like {\\"message\\":\\"Hello\\"}, '
+            'with valid Unicode."}',
+        ),
+    ],
+)
+async def test_json_gets_json_reply(notifier: RecordingNotifier, text: str, reply: str) -> None:
+    receiver = receiver_for(notifier)
+    subscriber = RecordingSubscriber(receiver, admin=True)
+    await receiver.receive_json(subscriber, text)
+    assert subscriber.replies == [reply]
+
+
+async def test_json_of_user_is_refused(notifier: RecordingNotifier) -> None:
+    receiver = receiver_for(notifier)
+    subscriber = RecordingSubscriber(receiver, admin=False)
+    await receiver.receive_json(subscriber, '{"message":"Hello"}')
+    assert subscriber.replies == [f'{{"type":"error","detail":"{REFUSAL}"}}']
