@@ -13,7 +13,6 @@ from aionotify.hub import Hub
 from aionotify.ids import IdSource
 from aionotify.net import Address
 from aionotify.notification import Draft, Notification
-from aionotify.topic import Topic
 from tests.support.fault_server import FakeMemcached
 from tests.support.memcached import MemcachedProcess
 from tests.support.waiting import eventually, free_port
@@ -79,6 +78,12 @@ class CacheNode:
     def complete(self, since: int, topic: str = "main") -> bool:
         """Return whether `topic` claims to have everything since an id."""
         return self.broker.open(topic).history.after(since)[1]
+
+    async def check(self) -> None:
+        """Check memcached, as the cache does every second."""
+        memcached = self.cache._memcached
+        assert memcached is not None
+        await self.cache._presence.check(memcached)
 
     @property
     def saved(self) -> bool:
