@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from aionotify.broker.local import LocalBroker
@@ -112,78 +112,12 @@ async def running_node(
         await node.broker.stop()
 
 
-class ScriptedMemcached:
-    """Stands in for a connection: values in a dictionary, and the commands in a list.
-
-    `before` is called before each command with its name, and may await or raise.
-    """
-
-    address = Address("scripted", 11211)
-
-    def __init__(self) -> None:
-        self.values: dict[bytes, tuple[bytes, int]] = {}
-        self.commands: list[tuple[str, int]] = []
-        """The name of each command, and the number of keys."""
-        self.closed = False
-        self.outcomes: dict[bytes, Outcome] = {}
-        """The outcome of writing a key, if it is not stored."""
-        self._changes = 0
-
-    async def before(self, name: str) -> None:
-        """Let other tasks run."""
-        await asyncio.sleep(0)
-
-    async def get(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
-        """Return the values that exist."""
-        self.commands.append(("get", len(keys)))
-        await self.before("get")
-        return {each: Entry(*self.values[each]) for each in keys if each in self.values}
-
-    async def store(self, writes: Sequence[Write]) -> list[Outcome]:
-        """Store what has not changed."""
-        self.commands.append(("store", len(writes)))
-        await self.before("store")
-        return [self._store(each) for each in writes]
-
-    def _store(self, write: Write) -> Outcome:
-        if write.key in self.outcomes:
-            return self.outcomes[write.key]
-        _, cas = self.values.get(write.key, (b"", None))
-        if cas == write.cas:
-            self.put(write.key, write.value)
-        return Outcome(cas == write.cas)
-
-    def put(self, key: bytes, value: bytes) -> None:
-        """Store a value as another client does."""
-        self._changes += 1
-        self.values[key] = value, self._changes
-
-    async def set(self, key: bytes, value: bytes, ttl: int) -> None:
-        """Store a value, whatever is there."""
-        self.commands.append(("set", 1))
-        await self.before("set")
-        self.put(key, value)
-
-    async def delete(self, key: bytes) -> None:
-        """Remove a value."""
-        self.commands.append(("delete", 1))
-        await self.before("delete")
-        self.values.pop(key, None)
-
-    async def close(self) -> None:
-        """Note that the connection was closed."""
-        self.closed = True
-
-    def messages(self, topic: str = "main") -> list[str]:
-        """Return the messages of the stored recent notifications, oldest first."""
-        document = json.loads(self.values[key(topic)][0])
-        return [each["message"] for each in document["notifications"]]
-
-
 class GatedMemcached(Memcached):
     """A connection on which every read and write waits to be let through."""
 
     opened: "list[GatedMemcached]"
+    closed = False
+    """Whether commands wait."""
 
     def __init__(self, *arguments: object) -> None:
         super().__init__(*arguments)  # type: ignore[arg-type]
@@ -203,6 +137,8 @@ class GatedMemcached(Memcached):
         return await super().store(writes)
 
     async def _let_through(self) -> None:
+        if not self.closed:
+            return
         self.waiting += 1
         await self._turns.acquire()
         self.waiting -= 1
@@ -217,10 +153,5 @@ class GatedMemcached(Memcached):
 
     def open(self) -> None:
         """Let everything through from now on."""
-        for _ in range(10_000):
-            self._turns.release()
-
-
-def numbered(count: int, start: int = 0) -> Iterator[str]:
-    """Yield the names of topics."""
-    return (f"topic{number}" for number in range(start, start + count))
+        self.closed = False
+        self._turns.release()

@@ -14,7 +14,8 @@ from aionotify.cache.memcached import Memcached
 from aionotify.errors import CacheError
 from tests.support import MemcachedProcess, eventually
 from tests.support.builders import Clock
-from tests.support.cache_nodes import NOW, ScriptedMemcached, put, running_node
+from tests.support.cache_nodes import NOW, put, running_node
+from tests.support.cache_rounds import ScriptedMemcached
 from tests.support.fault_server import Command, FakeMemcached
 from tests.support.memcached_tools import connect
 

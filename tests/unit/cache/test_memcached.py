@@ -7,7 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from aionotify.cache.format import key
 from aionotify.cache.memcached import Entry, Memcached, Outcome, Write, probe
+from aionotify.cache.replicator import MAX_BULK
 from aionotify.errors import CacheError
 from aionotify.net import Address
 from tests.support import MemcachedProcess, eventually, free_port, turning_loop
@@ -63,6 +65,16 @@ async def test_many_keys_are_one_round_trip() -> None:
         await one.close()
 
 
+async def test_many_long_keys_are_accepted(memcached: MemcachedProcess) -> None:
+    """More than fit into the buffer that memcached has for a command (16 KiB)."""
+    one = await connect(memcached)
+    writes = [Write(key(f"{number:064}"), b"x", 60, None) for number in range(MAX_BULK)]
+    assert await one.store(writes) == [Outcome(True)] * MAX_BULK
+    found = await one.get([each.key for each in writes])
+    assert list(found) == [each.key for each in writes]
+    await one.close()
+
+
 async def test_second_writer_stores_nothing(memcached: MemcachedProcess) -> None:
     one, two = await connect(memcached), await connect(memcached)
     theirs, ours = Write(KEY, b"theirs", 60, None), Write(KEY, b"ours", 60, None)
@@ -96,7 +108,7 @@ async def test_conflict_spares_the_others(memcached: MemcachedProcess) -> None:
     """The outcomes of one batch are independent, and in the order of the writes."""
     one = await connect(memcached)
     await one.set(OTHER, b"theirs", 60)
-    writes = [Write(key, b"ours", 60, None) for key in (b"a", OTHER, b"b")]
+    writes = [Write(each, b"ours", 60, None) for each in (b"a", OTHER, b"b")]
     assert await one.store(writes) == [Outcome(True), Outcome(False), Outcome(True)]
     assert {k: e.value for k, e in (await one.get([b"a", OTHER, b"b"])).items()} == {
         b"a": b"ours",
@@ -129,7 +141,7 @@ async def test_deleted_value_is_gone(memcached: MemcachedProcess) -> None:
 async def test_large_value_is_refused(memcached: MemcachedProcess) -> None:
     """The connection stays usable, and the writes beside it are stored."""
     one = await connect(memcached)
-    writes = [Write(key, b"x" * MEBIBYTE if key == KEY else b"x", 60, None) for key in (KEY, OTHER)]
+    writes = [Write(KEY, b"x" * MEBIBYTE, 60, None), Write(OTHER, b"x", 60, None)]
     assert await one.store(writes) == [
         Outcome(False, "object too large for cache"),
         Outcome(True),
