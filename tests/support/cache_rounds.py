@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from aionotify.cache.marker import Presence
 from aionotify.cache.memcached import Entry, Outcome, Write
@@ -18,10 +18,14 @@ from aionotify.topic import Topic
 from tests.support.cache_nodes import key
 
 
+async def _let_others_run(name: str) -> None:
+    await asyncio.sleep(0)
+
+
 class ScriptedMemcached:
     """Stands in for a connection: values in a dictionary, and the commands in a list.
 
-    `before` is called before each command with its name, and may await or raise.
+    `before` is awaited before each command, with its name; it may be replaced, and may raise.
     """
 
     address = Address("scripted", 11211)
@@ -33,11 +37,8 @@ class ScriptedMemcached:
         self.closed = False
         self.outcomes: dict[bytes, Outcome] = {}
         """The outcome of writing a key, if it is not stored."""
+        self.before: Callable[[str], Awaitable[None]] = _let_others_run
         self._changes = 0
-
-    async def before(self, name: str) -> None:
-        """Let other tasks run."""
-        await asyncio.sleep(0)
 
     async def get(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
         """Return the values that exist."""
@@ -148,7 +149,7 @@ def during(rounds: Rounds, name: str, act: Callable[[], object]) -> None:
             pending.pop()()
         await before(command)
 
-    rounds.memcached.before = hook  # type: ignore[method-assign]
+    rounds.memcached.before = hook
 
 
 def failing(rounds: Rounds, *names: str) -> None:
@@ -161,4 +162,4 @@ def failing(rounds: Rounds, *names: str) -> None:
             left.remove(command)
             raise CacheError("lost")
 
-    rounds.memcached.before = hook  # type: ignore[method-assign]
+    rounds.memcached.before = hook

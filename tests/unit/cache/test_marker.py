@@ -84,11 +84,15 @@ async def test_marker_comes_last(monkeypatch: pytest.MonkeyPatch) -> None:
     keys: list[bytes] = []
     put, delete = fake.put, fake.delete
 
+    def store(key: bytes, value: bytes) -> None:
+        keys.append(key)
+        put(key, value)
+
     async def remove(key: bytes) -> None:
         keys.append(key)
         await delete(key)
 
-    monkeypatch.setattr(fake, "put", lambda key, value: (keys.append(key), put(key, value)))
+    monkeypatch.setattr(fake, "put", store)
     monkeypatch.setattr(fake, "delete", remove)
     await leave_legacy(scripted(fake), ID, last_ids)
     assert keys == [part_key(0), part_key(1), part_key(2), PRESENCE, MARKER]

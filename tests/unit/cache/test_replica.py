@@ -77,7 +77,8 @@ def test_release_is_no_success(loop: HandLoop) -> None:
     assert stored is not None
     assert (stored.result(), read.result()) == (False, False)
     assert replica.first_unsaved == 5, "it remains to be done"
-    assert (replica.waiters, replica.read) == ([], None)
+    assert not replica.waiters
+    assert replica.read is None
 
 
 def test_cancelled_waiter_is_skipped(loop: HandLoop) -> None:

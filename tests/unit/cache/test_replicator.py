@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from aionotify.cache.format import Stored, decode
 from aionotify.cache.replicator import MAX_BULK, MAX_KEYS, MAX_ROUND
 from tests.support.cache_nodes import key, note, value
 from tests.support.cache_rounds import Rounds, during
@@ -219,12 +220,12 @@ async def test_reading_during_a_round_is_a_new_read() -> None:
 async def test_unchanged_value_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     rounds = Rounds()
     decoded = []
-    decode = rounds.replicator._merger._decode
-    monkeypatch.setattr(
-        rounds.replicator._merger,
-        "_decode",
-        lambda job, value: (decoded.append(value), decode(job, value)),
-    )
+
+    def counted(value: bytes, topic: str, now: float) -> Stored:
+        decoded.append(value)
+        return decode(value, topic, now)
+
+    monkeypatch.setattr("aionotify.cache.merge.decode", counted)
     rounds.memcached.put(key(), value(note(1)))
     for _ in range(3):
         rounds.wait_read()

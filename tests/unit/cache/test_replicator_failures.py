@@ -1,7 +1,6 @@
 """Rounds that fail, are cancelled or conflict: nothing is lost, and nobody waits in vain."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from functools import partial
 
 import pytest
@@ -65,14 +64,14 @@ async def test_cancelled_round_keeps_everything(command: str) -> None:
             reached.set()
             await asyncio.Event().wait()
 
-    before: Callable[[str], Awaitable[None]] = rounds.memcached.before
-    rounds.memcached.before = hang  # type: ignore[method-assign]
+    before = rounds.memcached.before
+    rounds.memcached.before = hang
     task = asyncio.create_task(rounds.round())
     await reached.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    rounds.memcached.before = before  # type: ignore[method-assign]
+    rounds.memcached.before = before
     assert not waiting.done()
     await rounds.round()
     assert waiting.result()

@@ -173,7 +173,7 @@ async def test_restore_ends_while_publishing_goes_on() -> None:
             rounds.publish("again", f"topic{number}")
         assert len(rounds.memcached.commands) < 50, "it goes on forever"
 
-    rounds.memcached.before = publish  # type: ignore[method-assign]
+    rounds.memcached.before = publish
     await rounds.restore()
     assert len(rounds.memcached.values) == 200
     assert rounds.replicator.pending
