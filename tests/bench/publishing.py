@@ -149,9 +149,8 @@ def _one(server: Server, connections: int, topics: int, seconds: float) -> Figur
 
 def table(figures: Figures) -> str:
     """Return the medians of all rounds, and the required ratios, as text."""
-    lines = [
-        f"{'server':24}{'topics':>8}{'conns':>7}{'req/s':>9}{'p50 ms':>8}{'CPU µs':>8}{'ratio':>8}  need"
-    ]
+    head = ("server", "topics", "conns", "req/s", "p50 ms", "CPU µs", "ratio")
+    lines = ["{:24}{:>8}{:>7}{:>9}{:>8}{:>8}{:>8}  required".format(*head)]
     for (name, connections, topics), found in sorted(figures.items()):
         rate = statistics.median(each.rate for each in found)
         latency = statistics.median(each.latency for each in found) * 1000
