@@ -59,8 +59,10 @@ class LocalBroker:
 
     async def refresh(self, name: str) -> None:
         """Merge in what other servers have stored in memcached."""
-        if self._cache.connected:
-            await self._cache.refresh(self.open(name))
+        while self._cache.connected and not await self._cache.refresh(self.open(name)):
+            # Another request has discarded the topic, which was empty, before this one had read
+            # its value: that must be merged into the topic that is opened next.
+            continue
 
     def open(self, name: str) -> Topic:
         """Return the topic `name`, which is created if needed."""
