@@ -27,7 +27,7 @@ class Resumed(NamedTuple):
 async def over_websocket(running: RunningApp, since: int | None) -> Resumed:
     """Join over WebSocket, and leave when the position is known."""
     query = "" if since is None else f"&since={since}"
-    documents = []
+    documents: list[dict[str, str]] = []
     async with running.client(f"?format=json{query}") as client, asyncio.timeout(5):
         while not documents or documents[-1]["type"] != "subscribed":
             documents.append(json.loads(await client.recv()))
@@ -39,7 +39,7 @@ async def over_events(running: RunningApp, since: int | None) -> Resumed:
     reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
     header = "" if since is None else f"Last-Event-ID: {since}\r\n"
     writer.write(f"GET /events HTTP/1.0\r\nHost: 127.0.0.1\r\n{header}\r\n".encode())
-    documents = []
+    documents: list[dict[str, str]] = []
     async with asyncio.timeout(5):
         await reader.readuntil(b"\r\n\r\n")
         while not documents or documents[-1]["type"] != "subscribed":
