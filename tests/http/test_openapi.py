@@ -1,5 +1,6 @@
 """`openapi.json` describes this server, and `docs.html` renders all of it."""
 
+import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable
@@ -9,6 +10,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from openapi_spec_validator import OpenAPIV31SpecValidator
+from websockets.asyncio.client import connect
 
 import aionotify
 from aionotify import create_app
@@ -69,8 +71,9 @@ async def test_responses_have_described_fields(port: int) -> None:
         (b"GET /nope", "Error"),
     ):
         answer = await exchange(port, b"%b HTTP/1.1" % request)
+        optional = ["more"] if name == "Notifications" else []
         assert list(json.loads(answer.body)) == schemas[name]["required"]
-        assert list(schemas[name]["properties"]) == schemas[name]["required"]
+        assert list(schemas[name]["properties"]) == schemas[name]["required"] + optional
     message = b"POST /notifications HTTP/1.1\r\nContent-Length: 5\r\nConnection: close"
     answer_bytes = await converse(port, message + b"\r\nHost: 127.0.0.1\r\n\r\nHello")
     notification = json.loads(answer_bytes.partition(b"\r\n\r\n")[2])
@@ -79,6 +82,16 @@ async def test_responses_have_described_fields(port: int) -> None:
     assert list(described["properties"]) == [*described["required"], "recent"]
     for name in ("id", "topic"):
         assert re.search(described["properties"][name]["pattern"], notification[name])
+
+
+@pytest.mark.parametrize("name", ["Gap", "Subscribed"])
+async def test_frames_have_described_fields(port: int, name: str) -> None:
+    described = (await served_document(port))["components"]["schemas"][name]
+    async with connect(f"ws://127.0.0.1:{port}/ws?format=json&since=1") as client:
+        frames = [json.loads(await asyncio.wait_for(client.recv(), 5)) for _ in range(2)]
+    frame = next(each for each in frames if each["type"] == name.lower())
+    assert list(frame) == described["required"] == list(described["properties"])
+    assert re.search(described["properties"]["id"]["pattern"], frame["id"])
 
 
 def test_docs_page_is_up_to_date() -> None:
