@@ -78,7 +78,7 @@ class Service:
         """The time at which each notification was published."""
 
     async def cache_status(self) -> str:
-        """Return what `/health` reports about memcached."""
+        """Return the `cache_status` of `/health`."""
         async with self._client.get("/health") as response:
             return str((await response.json())["cache_status"])
 

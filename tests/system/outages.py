@@ -62,7 +62,7 @@ class WatchedServer:
         await eventually(lambda: self.published > RATE / 5)
 
     async def close(self) -> None:
-        """Disconnect everything. Raises what a background task raised."""
+        """Disconnect everything. Raises the exception of a background task."""
         for task in self._tasks:
             task.cancel()
         results = await asyncio.gather(*self._tasks, return_exceptions=True)
