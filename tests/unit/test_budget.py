@@ -5,7 +5,7 @@ from aionotify.history import History
 from aionotify.ids import IdSource
 from aionotify.notification import Notification
 from aionotify.recents import Recent
-from tests.support.builders import append
+from tests.support.builders import NOW, append
 
 
 def stored(*ids: int) -> list[Recent]:
