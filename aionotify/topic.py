@@ -5,8 +5,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from aionotify.encoders import MAX_BATCH, Encoder, ReplayEncoder
-from aionotify.history import History, Snapshot
+from aionotify.history import History
 from aionotify.notification import Notification
+from aionotify.recents import Snapshot
 from aionotify.stats import Stats
 from aionotify.subscriber import State, Subscriber
 
@@ -72,6 +73,11 @@ class Topic:
     def backlogged(self) -> bool:
         """Whether the fan-out is so far behind that publishers should wait."""
         return self.history.backlogged(self.delivered_head, self.delivered_bytes)
+
+    @property
+    def oldest_is_unsent(self) -> bool:
+        """Whether the fan-out has yet to deliver the oldest notification in the history."""
+        return bool(self.subscribers) and self.delivered_head <= self.history.first
 
     async def wait_delivered(self) -> None:
         """Wait until the current pass of the fan-out is finished."""

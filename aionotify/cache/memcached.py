@@ -206,9 +206,11 @@ class _Client(aiomcache.Client):
                     total += int(length)
                 case _:
                     raise ClientException("get failed", line)
-            if not 0 <= total <= MAX_ANSWER:
+            if int(length) < 0 or total > MAX_ANSWER:
                 raise ClientException("get failed", line)
             value = await conn.reader.readexactly(int(length) + 2)
+            if not value.endswith(b"\r\n"):
+                raise ClientException("get failed", "the value has another length than declared")
             found[key] = Entry(value[:-2], int(cas))
         return found
 
