@@ -133,7 +133,8 @@ class Client:
         if since and self._random.random() < 0.5:
             since, header = "", f"Last-Event-ID: {self._position}\r\n"
         path = f"/events?topic={self._topic}{since}"
-        return f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{header}\r\n".encode()
+        # 1.0: a stream without chunks, so that what is read are events.
+        return f"GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n{header}\r\n".encode()
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
         read = read_event if self._sse else read_frame
