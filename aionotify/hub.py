@@ -5,9 +5,10 @@ import heapq
 import time
 from collections.abc import Callable, Iterator
 
+from aionotify.budget import Budget
 from aionotify.errors import Unavailable
 from aionotify.fanout import Fanout
-from aionotify.history import Budget, History
+from aionotify.history import History
 from aionotify.ids import ForgottenTopics
 from aionotify.notification import Notification
 from aionotify.stats import ClientKind, DisconnectReason, RejectReason, Stats

@@ -16,6 +16,9 @@ from aionotify.topic import Topic
 MAX_KEYS = 64
 """Topics that are read and written in one round."""
 
+MAX_BULK = 256
+"""The same when everything is written: 20,000 topics in 2 s, and 7 ms of computing at a time."""
+
 MAX_ROUND = 1024 * 1024
 """Bytes of values, more or less, that are read, decoded or written at once."""
 
@@ -120,19 +123,19 @@ class Replicator:
                 self._dirty[name] = replica
         left = len(self._dirty)
         while left > 0 and self._dirty:
-            left -= await self.round(memcached)
+            left -= await self.round(memcached, MAX_BULK)
 
     async def drain(self, memcached: Memcached) -> None:
         """Run rounds until nothing is left. Raises CacheError."""
         while self.pending:
-            await self.round(memcached)
+            await self.round(memcached, MAX_BULK)
 
-    async def round(self, memcached: Memcached) -> int:
+    async def round(self, memcached: Memcached, max_keys: int = MAX_KEYS) -> int:
         """Read and write as many topics as fit; return how many were written.
 
         Raises CacheError; then all that was not written yet remains to be done.
         """
-        jobs = self._take()
+        jobs = self._take(max_keys)
         started = time.monotonic()
         try:
             entries = await memcached.get([MARKER, *(job.key for job in jobs)])
@@ -154,7 +157,7 @@ class Replicator:
         replica = self._replicas[topic.name] = Replica(topic, self._started_at)
         return replica
 
-    def _take(self) -> list[Job]:
+    def _take(self, max_keys: int) -> list[Job]:
         """Choose the topics of a round: in turn, one to be read and the one longest unsaved.
 
         So neither readers nor publishers can keep the others waiting, however many they are.
@@ -164,7 +167,7 @@ class Replicator:
         for name, replica in self._candidates():
             if name not in chosen:
                 size += self._usual_size if replica.size is None else replica.size
-                if len(chosen) == MAX_KEYS or (chosen and size > MAX_ROUND):
+                if len(chosen) == max_keys or (chosen and size > MAX_ROUND):
                     break
                 chosen[name] = replica
         for name in chosen:

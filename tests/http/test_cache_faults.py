@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -28,6 +27,7 @@ from tests.support.fault_server import (
 )
 from tests.support.fault_values import KEY, reads, stored
 from tests.support.heap import frozen_heap
+from tests.support.processor import undisturbed_time
 from tests.support.tasks import background
 
 RATE = 100
@@ -42,8 +42,8 @@ call takes at least 0.3 s here, and 0.5 s until it is given up."""
 def quiet_collector() -> Iterator[None]:
     """Keep the garbage of pytest and coverage out of the time measurements.
 
-    Full collections in the middle of `test_fault_goes_unnoticed` blocked the event loop that
-    server and test share; that test failed in 4 of 47 runs.
+    A full collection in the middle of `test_fault_goes_unnoticed` blocks the event loop that server
+    and test share. That test failed in 4 of 47 runs until this was excluded.
     """
     with frozen_heap():
         yield
@@ -61,13 +61,13 @@ class Service:
 
     def __init__(self, client: "TestClient[aiohttp.web.Request, aiohttp.web.Application]") -> None:
         self.delay = 0.0
-        """The longest time from publishing to delivery so far, in seconds."""
+        """The longest `undisturbed_time` from publishing to delivery so far, in seconds."""
         self._client = client
         self._sent: list[float] = []
         """The time at which each notification was published."""
 
     async def cache_status(self) -> str:
-        """Return what `/health` reports about memcached."""
+        """Return the `cache_status` of `/health`."""
         async with self._client.get("/health") as response:
             return str((await response.json())["cache_status"])
 
@@ -96,7 +96,7 @@ class Service:
                 received.append(text)
                 if text.startswith("[Notification]"):
                     sent = self._sent[int(text.rpartition(" ")[2])]
-                    self.delay = max(self.delay, time.monotonic() - sent)
+                    self.delay = max(self.delay, undisturbed_time() - sent)
 
     async def post(self, message: str, topic: str = "main") -> int:
         """Publish `message` with a POST, and return the status."""
@@ -108,7 +108,7 @@ class Service:
         """Publish consecutive numbers at `RATE`. Runs until it is cancelled."""
         async with self._client.ws_connect("/ws?client=admin") as ws:
             for number in itertools.count():
-                self._sent.append(time.monotonic())
+                self._sent.append(undisturbed_time())
                 await ws.send_str(f"{number}")
                 await asyncio.sleep(1 / RATE)
 

@@ -51,7 +51,7 @@ async def test_quiet_topics_survive_clean_restart(memcached: MemcachedProcess) -
 
 
 async def test_crash_is_incomplete(memcached: MemcachedProcess) -> None:
-    """What a killed process had yet to store is unknown, until its last notification is passed."""
+    """A killed process may have had notifications to store; newer clients are not affected."""
     async with running_server(with_memcached(memcached)) as server:
         ids = await publish(server.url, *"abc")
         await publish(server.url, "x", topic="other")

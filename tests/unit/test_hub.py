@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 import aionotify.hub
+from aionotify.budget import ENTRY_OVERHEAD
 from aionotify.errors import Unavailable
-from aionotify.history import ENTRY_OVERHEAD
 from aionotify.hub import Hub
 from aionotify.ids import IdSource
 from aionotify.notification import Notification

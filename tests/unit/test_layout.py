@@ -37,6 +37,8 @@ ROOMS = (
     "encoders",
     "decoders",
     "history",
+    "recents",
+    "budget",
     "ids",
     "frames",
     "notification",
