@@ -52,8 +52,8 @@ GOOD: dict[str, list[Event]] = {
         *[FRESH, *got(1, 2), Connected(0, 2), Connected(1, 2), *got(*range(3, 10))]
     ],
     "resumed from a position only": [
-        *[FRESH, Subscribed(3), Connected(0, 3), Subscribed(3), Connected(1, 3)],
-        *[*got(4, 5, 6), Subscribed(6), *got(7, 8, 9)],
+        *[FRESH, Subscribed(3), Connected(0, 3), Subscribed(3), Connected(1, 3), *got(4, 5, 6)],
+        *[Subscribed(6), *got(7, 8, 9)],
     ],
     "missed with a gap": [FRESH, *got(1, 2), Connected(1, 2), Gap(None, 5), *got(*range(6, 10))],
     "resumed from a gap": [
