@@ -17,7 +17,7 @@ MAX_BATCH = 64 * 1024
 
 _NOTIFICATION = b'{"type":"notification","id":"%d","time":"%b.%03dZ","topic":"%b","message":%b%b}'
 
-_quote = json.encoder.encode_basestring
+quote = json.encoder.encode_basestring
 """Encodes a string as json.dumps(ensure_ascii=False) does; in C, if that is compiled."""
 
 
@@ -221,7 +221,7 @@ def to_json(notification: Notification, *, recent: bool = False) -> bytes:
         _date(seconds),
         milliseconds,
         notification.topic.encode(),
-        _quote(notification.message).encode(),
+        quote(notification.message).encode(),
         b',"recent":true' if recent else b"",
     )
 

@@ -192,7 +192,8 @@ class History:
 
     def complete_before(self, recents: Sequence[Recent]) -> int:
         """Return the id after which `recents`, a result of `recent`, are complete."""
-        own = sum(each not in self._foreign for each in recents) if self._foreign else len(recents)
+        foreign = {*self._foreign}
+        own = sum(each not in foreign for each in recents) if foreign else len(recents)
         index = len(self._entries) - own - 1
         if index < self._start:
             return self.complete_since
@@ -206,25 +207,35 @@ class History:
         entries, so that clients can resume from them. All others are foreign: the newest `count`
         are kept, and the history is not complete before them.
         """
-        unknown = [each for each in stored if not self._has(each.notification)]
-        if not unknown:
-            return
-        if not self._dropped:
+        foreign = {each.notification for each in self._foreign}
+        unknown = [
+            each
+            for each in dict.fromkeys(stored)
+            if not (each.notification in foreign or self._retains(each.notification))
+        ]
+        if unknown and not self._dropped:
             unknown = self._prepend(unknown, complete_since)
         if unknown:
             newest = max(each.notification.id for each in unknown)
             self.complete_since = max(self.complete_since, newest)
             self._set_foreign(sorted([*self._foreign, *unknown], key=_rank)[-count:])
+        if not self._knows(complete_since):
+            # Its author has dropped or could not store a notification that was never read here.
+            self.complete_since = max(self.complete_since, complete_since)
 
     def lose_before(self, id: int) -> None:
         """Note that notifications with ids up to `id` may be missing."""
         self.complete_since = max(self.complete_since, id)
 
-    def outrank(self, above: int, since: int) -> None:
-        """Rank the entries after the id `since` above `above`, keeping their order."""
+    def outrank(self, above: int, since: int) -> int:
+        """Rank the entries after the id `since` above `above`, keeping their order.
+
+        Returns the highest rank: whatever is published next needs a higher id.
+        """
         index = bisect_right(self._entries, since, self._start, key=_id)
-        for offset, each in enumerate(self._entries[index:], 1):
-            self._ranks[each.id] = max(above + offset, each.id)
+        for each in self._entries[index:]:
+            above = self._ranks[each.id] = max(above + 1, each.id)
+        return above
 
     def expire(self, oldest: float) -> None:
         """Drop notifications published before `oldest` (ms since the epoch)."""
@@ -248,11 +259,14 @@ class History:
         self._bytes += size
         self._budget.used += size + count * ENTRY_OVERHEAD
 
-    def _has(self, notification: Notification) -> bool:
+    def _retains(self, notification: Notification) -> bool:
         index = bisect_left(self._entries, notification.id, self._start, key=_id)
-        if index < len(self._entries) and self._entries[index] == notification:
-            return True
-        return any(each.notification == notification for each in self._foreign)
+        return index < len(self._entries) and self._entries[index] == notification
+
+    def _knows(self, id: int) -> bool:
+        index = bisect_left(self._entries, id, self._start, key=_id)
+        retained = index < len(self._entries) and self._entries[index].id == id
+        return retained or any(each.notification.id == id for each in self._foreign)
 
     def _prepend(self, unknown: list[Recent], complete_since: int) -> list[Recent]:
         """Insert those that are older than all entries in front; return the others."""
@@ -278,7 +292,8 @@ class History:
             # Complete after the newest of them: then they are complete as far as their author
             # knew. Otherwise, something between them and `self.complete_since` may be missing.
             self.complete_since = complete_since if self.complete_since == newest else newest
-        return [each for each in unknown if each.notification not in added]
+        chosen = {*added}
+        return [each for each in unknown if each.notification not in chosen]
 
     def _set_foreign(self, foreign: list[Recent]) -> None:
         added = sum(map(_size, foreign)) - sum(map(_size, self._foreign))

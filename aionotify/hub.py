@@ -114,6 +114,15 @@ class Hub:
             self._evict()
         self._wake(topic)
 
+    def behind(self, topic: Topic) -> Topic | None:
+        """Return the topic that has to be delivered before more is published to `topic`, if any.
+
+        Publishing more could evict what has not been sent to its subscribers yet.
+        """
+        if topic.backlogged:
+            return topic
+        return self._evict() if self._budget.used > self._budget.limit else None
+
     def oldest(self) -> float:
         """Return the time, in ms since the epoch, before which notifications have expired."""
         return (time.time() - self._ttl) * 1000
@@ -126,8 +135,11 @@ class Hub:
                 ids[name] = topic.history.last_id
         return ids
 
-    def _evict(self) -> None:
-        """Drop the oldest notifications over all topics until the budget is met."""
+    def _evict(self) -> Topic | None:
+        """Drop the oldest notifications over all topics until the budget is met.
+
+        Stops at one that the fan-out has yet to deliver, and returns its topic.
+        """
         # A heap of the topics by the id of their oldest entry, which may have changed since: then
         # the topic goes back to its new place. Ids increase over all topics, so topics that came
         # later are younger than all in the heap, and it is built anew only when it is empty.
@@ -137,16 +149,19 @@ class Hub:
                 self._by_age = [(each.history.oldest_id, each.name) for each in filled]
                 heapq.heapify(self._by_age)
                 if not self._by_age:
-                    return
+                    return None
             id, name = self._by_age[0]
             topic = self._topics.get(name)
             if topic is None or not topic.history:
                 heapq.heappop(self._by_age)
                 continue
             if topic.history.oldest_id == id:
+                if topic.oldest_is_unsent:
+                    return topic
                 topic.history.evict_oldest()
             if topic.history:
                 heapq.heapreplace(self._by_age, (topic.history.oldest_id, name))
+        return None
 
     def ensure_accepting(self) -> None:
         """Raise Unavailable if the server is stopping."""

@@ -73,6 +73,11 @@ class Topic:
         """Whether the fan-out is so far behind that publishers should wait."""
         return self.history.backlogged(self.delivered_head, self.delivered_bytes)
 
+    @property
+    def oldest_is_unsent(self) -> bool:
+        """Whether the fan-out has yet to deliver the oldest notification in the history."""
+        return bool(self.subscribers) and self.delivered_head <= self.history.first
+
     async def wait_delivered(self) -> None:
         """Wait until the current pass of the fan-out is finished."""
         if self._delivered is None:

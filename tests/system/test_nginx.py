@@ -75,6 +75,7 @@ async def test_events_pass_unbuffered(proxy: str) -> None:
         assert response.content_type == "text/event-stream"
         assert response.headers["Cache-Control"] == "no-store"
         assert await next_block(response) == ["retry: 2000"]
+        assert (await next_event(response))[0] == "event: subscribed"
         for number in range(20):
             (id,) = await publish(f"http://{proxy}", f"number {number}")
             event = await next_event(response)
@@ -96,6 +97,7 @@ async def test_events_resume_through_proxy(proxy: str) -> None:
         assert await next_block(response) == ["retry: 2000"]
         resumed = [(await next_block(response))[0] for _ in range(2)]
         assert resumed == [f"id: {id}" for id in ids[1:]]
+        assert (await next_block(response))[:2] == ["event: subscribed", f"id: {ids[-1]}"]
 
 
 async def test_websocket_passes_proxy(proxy: str) -> None:

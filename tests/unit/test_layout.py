@@ -23,22 +23,26 @@ ROOMS = (
     "metrics",
     "logs",
     "access",
+    "receiver",
     "notifier",
     "broker",
     "cache",
     "hub",
+    "yielding",
     "fanout",
     "topic",
     "websocket",
     "eventstream",
     "subscriber",
     "encoders",
+    "decoders",
     "history",
     "ids",
     "frames",
     "notification",
     "settings",
     "limits",
+    "text",
     "net",
     "errors",
     "stats",
@@ -94,7 +98,8 @@ def unit_test_of(path: Path) -> Path:
 def test_modules_have_unit_tests() -> None:
     """Every module has its unit test file, and every unit test file has its module.
 
-    The modules of `endpoints/` have tests over HTTP instead; empty `__init__.py` files have none.
+    A second file for a module is called `test_<module>_<part>.py`. The modules of `endpoints/` have
+    tests over HTTP instead; empty `__init__.py` files have none.
     """
     tested = {
         unit_test_of(path)
@@ -102,7 +107,13 @@ def test_modules_have_unit_tests() -> None:
         if has_code(path) and PACKAGE / "endpoints" not in path.parents
     }
     found = {*(TESTS / "unit").rglob("test_*.py")} - {Path(__file__)}
-    missing, extra = names(tested - found), names(found - tested)
+    stems = {(each.parent, each.stem) for each in tested}
+    parts = {
+        each
+        for each in found
+        if any(each.parent == folder and each.stem.startswith(stem + "_") for folder, stem in stems)
+    }
+    missing, extra = names(tested - found), names(found - tested - parts)
     assert not missing, f"unit tests missing: {missing}"
     assert not extra, f"unit tests without a module: {extra}"
 

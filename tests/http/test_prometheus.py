@@ -204,7 +204,7 @@ async def test_stalled_client_is_counted(aiohttp_server: Serve) -> None:
 
 async def test_too_slow_client_is_counted(aiohttp_server: Serve) -> None:
     """A plain-text client is closed instead of being told about a gap, so no gap is counted."""
-    port = await serve(aiohttp_server, create_app(alone(history_limit=2)))
+    port = await serve(aiohttp_server, create_app(alone(history_limit=2, recent_limit=2)))
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(HANDSHAKE)
     await reader.readuntil(b"\r\n\r\n")
