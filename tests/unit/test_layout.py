@@ -22,6 +22,7 @@ ROOMS = (
     "keys",
     "metrics",
     "logs",
+    "rejections",
     "access",
     "receiver",
     "notifier",
@@ -44,10 +45,12 @@ ROOMS = (
     "notification",
     "settings",
     "limits",
+    "build",
     "text",
     "net",
     "errors",
     "stats",
+    "incidents",
 )
 """The modules and packages of aionotify, from the top: each may import only from those below it."""
 
