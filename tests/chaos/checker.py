@@ -1,4 +1,4 @@
-"""Checks that each client saw what it was promised. Pure: it reads transcripts and runs nothing."""
+"""Checks the promises of the server against the transcript of each client. Pure: runs nothing."""
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict

@@ -7,7 +7,7 @@ UNAVAILABLE = "no memcached answers"
 """No memcached was found at the start."""
 
 FALLBACK = "recents are kept in memory"
-"""What follows on `UNAVAILABLE` and the reasons."""
+"""The end of the line that starts with `UNAVAILABLE` and names the reasons."""
 
 LOST = "lost memcached at"
 """The memcached in use failed."""

@@ -31,7 +31,7 @@ async def test_clean_restart_is_complete(memcached: MemcachedProcess) -> None:
 
 
 async def test_crash_is_incomplete(memcached: MemcachedProcess) -> None:
-    """What a killed process had yet to store is unknown, until its last notification is passed."""
+    """A killed process may have had notifications to store; newer clients are not affected."""
     async with running_server(with_memcached(memcached)) as server:
         ids = await publish(server.url, *"abc")
         await publish(server.url, "x", topic="other")
