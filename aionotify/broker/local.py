@@ -42,9 +42,10 @@ class LocalBroker:
         """Publish `drafts`; memcached never delays that, only the return if `wait_stored`."""
         notifications = []
         for draft in drafts:
-            # Publishing faster than the fan-out delivers would evict what was not read yet.
-            while (topic := self.open(draft.topic)).backlogged:
-                await topic.wait_delivered()
+            # Publishing faster than the fan-out delivers would evict what was not read yet. The
+            # topic is opened anew after each wait: it may have been discarded.
+            while (behind := self._hub.behind(topic := self.open(draft.topic))) is not None:
+                await behind.wait_delivered()
             now = time.time()
             notification = Notification(
                 self._ids.next(now), int(now * 1000), draft.message, draft.topic
