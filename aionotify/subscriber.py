@@ -1,14 +1,13 @@
 """A connected client: its transport, its encoder, and its cursor into the topic's history."""
 
 import asyncio
-import logging
 from enum import IntEnum
 from typing import Protocol, cast
 
 from aionotify.encoders import Encoder
+from aionotify.net import peer_address
 from aionotify.stats import ClientKind, DisconnectReason, Stats
-
-logger = logging.getLogger(__name__)
+from aionotify.tcp import acceptance
 
 STALL_CHECKS = 4
 """Looks at a stalled client within its stall time-out."""
@@ -109,8 +108,11 @@ class Subscriber(asyncio.Protocol):
         """Take over `transport`, whose write buffer must be empty."""
         self.transport = cast(asyncio.Transport, transport)
         self.state = State.OPEN
-        # With a limit of 0, every byte that the kernel does not take at once pauses writing.
-        self.transport.set_write_buffer_limits(high=0)
+        # Every byte that the kernel does not take at once pauses writing. asyncio's TLS transport
+        # (Python 3.11 to 3.13, and that of uvloop 0.23) pauses at `size >= high`, other transports
+        # at `size > high`: with 0, it would pause with an empty buffer, which nothing ever drains.
+        over_tls = transport.get_extra_info("sslcontext") is not None
+        self.transport.set_write_buffer_limits(high=1 if over_tls else 0)
 
     def write(self, batch: bytes, cursor: int) -> None:
         """Hand `batch` to the transport and move to position `cursor`. Never waits."""
@@ -123,7 +125,7 @@ class Subscriber(asyncio.Protocol):
         """Mark the client as lagging: the kernel did not take everything."""
         self.state = max(self.state, State.LAGGING)
         if self._timer is None:
-            self._start_stall_timer(self.transport.get_write_buffer_size(), 1)
+            self._start_stall_timer(None, 1)
 
     def resume_writing(self) -> None:
         """Continue delivery: the transport's buffer is empty again."""
@@ -144,10 +146,12 @@ class Subscriber(asyncio.Protocol):
         `id` is the position from which it misses nothing anymore.
         """
         self.topic.stats.gaps += 1
-        gap = self.encoder.gap(first - self.cursor, id) or b""
+        gap = self.encoder.opening(self.cursor) + (self.encoder.gap(first - self.cursor, id) or b"")
         # A replay whose end was evicted never gets there: this is where the client is caught up.
         tail = self.encoder.caught_up(id) if first >= self.encoder.end else b""
         self.write(gap + tail, first)
+        # Even if the client lags now: it must not be told twice that it is caught up.
+        self.encoder = self.encoder.at_position(first)
 
     def ping(self, interval: float) -> None:
         """Send a heartbeat; called every `interval` seconds."""
@@ -158,13 +162,16 @@ class Subscriber(asyncio.Protocol):
         raise NotImplementedError
 
     def disconnect(self, message: str, reason: DisconnectReason) -> None:
-        """Abort the connection, dropping unsent data. Logs `message` and counts `reason`."""
+        """Abort the connection, dropping unsent data. Reports `message` and counts `reason`."""
         self.topic.stats.disconnected[reason] += 1
-        peer = self.transport.get_extra_info("peername")
-        direct = f"{peer[0]}:{peer[1]}" if peer else "unknown"
-        logger.info("disconnected client %s: %s", self.client_address or direct, message)
+        self._report(reason, message)
         self._leave()
         self.transport.abort()
+
+    def _report(self, kind: str, message: str) -> None:
+        """Log why the server ends the connection. `kind` bounds the number of lines."""
+        address = self.client_address or peer_address(self.transport)
+        self.topic.stats.incidents.report(kind, f"disconnected client {address}: {message}")
 
     def _leave(self) -> None:
         self.state = max(self.state, State.CLOSING)
@@ -178,18 +185,37 @@ class Subscriber(asyncio.Protocol):
         message = f"closing took more than {timeout:g} s"
         self._timer = loop.call_later(timeout, self.disconnect, message, DisconnectReason.CLOSING)
 
-    def _start_stall_timer(self, unsent: int, idle_checks: int) -> None:
+    def _watch_outstanding(self) -> bool:
+        """Return whether the client has yet to accept data; if so, the stall time-out runs.
+
+        A heartbeat asks this. It finds clients that vanished, and those that do not read while
+        the kernel's buffer still has room for what they are sent: neither pauses the transport.
+        """
+        outstanding = acceptance(self.transport).outstanding
+        if outstanding and self._timer is None:
+            self._start_stall_timer(None, 1)
+        return outstanding
+
+    def _start_stall_timer(self, accepted: int | None, idle_checks: int) -> None:
         loop = asyncio.get_running_loop()
         interval = self._stall_timeout / STALL_CHECKS
-        self._timer = loop.call_later(interval, self._check_stall, unsent, idle_checks)
+        self._timer = loop.call_later(interval, self._check_stall, accepted, idle_checks)
 
-    def _check_stall(self, unsent: int, idle_checks: int) -> None:
-        """Disconnect after `STALL_CHECKS` checks in which none of `unsent` bytes was accepted."""
-        now_unsent = self.transport.get_write_buffer_size()
-        if now_unsent < unsent:
-            self._start_stall_timer(now_unsent, 1)
+    def _check_stall(self, accepted: int | None, idle_checks: int) -> None:
+        """Disconnect after `STALL_CHECKS` checks without progress beyond `accepted`.
+
+        None means that this is the first check. Asking the kernel when the transport pauses would
+        cost a system call for every client that lags for a moment.
+        """
+        now = acceptance(self.transport)
+        progress = accepted is not None and now.accepted > accepted
+        self._timer = None
+        if self.writable and (progress or not now.outstanding):
+            return  # the client was watched because of a heartbeat, and the next one looks again
+        if progress or accepted is None:
+            self._start_stall_timer(now.accepted, 1)
         elif idle_checks < STALL_CHECKS:
-            self._start_stall_timer(now_unsent, idle_checks + 1)
+            self._start_stall_timer(now.accepted, idle_checks + 1)
         else:
             message = f"no data accepted for {self._stall_timeout:g} s"
             self.disconnect(message, DisconnectReason.STALLED)

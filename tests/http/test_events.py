@@ -17,6 +17,8 @@ from aionotify.notification import Notification
 from tests.support import eventually, exchange
 from tests.support.app import RunningApp, Serve
 
+pytestmark = pytest.mark.both_loops
+
 HEAD = (
     b"HTTP/1.1 200 OK\r\n"
     b"Content-Type: text/event-stream\r\n"
