@@ -34,6 +34,7 @@ ROOMS = (
     "websocket",
     "eventstream",
     "subscriber",
+    "stall",
     "encoders",
     "decoders",
     "history",
