@@ -9,8 +9,8 @@ from functools import lru_cache
 from typing import Protocol, Self
 
 from aionotify.frames import Opcode, encode_frame
-from aionotify.history import Snapshot
 from aionotify.notification import Notification
+from aionotify.recents import Snapshot
 
 MAX_BATCH = 64 * 1024
 """Bytes of messages that one write carries at most, unless a single message is larger."""

@@ -3,9 +3,10 @@
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from operator import attrgetter
-from typing import NamedTuple
 
+from aionotify.budget import ENTRY_OVERHEAD, Budget
 from aionotify.notification import Notification
+from aionotify.recents import Recent, by_rank, total_size
 
 MAX_BYTES = 16 * 1024 * 1024
 """Bytes of UTF-8 text that one history retains at most, whatever the number of notifications."""
@@ -13,35 +14,8 @@ MAX_BYTES = 16 * 1024 * 1024
 COMPACT_AFTER = 512
 """Dropped entries that may stay in front of a list before it is compacted."""
 
-ENTRY_OVERHEAD = 250
-"""Bytes that a retained notification costs in addition to its text (CPython 3.11, 64 bits)."""
-
 _GONE = Notification(0, 0, "")
 _id = attrgetter("id")
-
-
-class Recent(NamedTuple):
-    """A recent notification, and its rank among those of the topic.
-
-    The rank is the id, unless another server with a clock ahead of ours has stored higher ids:
-    then it is what makes a notification that was published later the newer one.
-    """
-
-    rank: int
-    notification: Notification
-
-
-class Budget:
-    """Bytes that all histories of a process retain together, and how many they may.
-
-    Counts text and an estimate of what the objects cost: a million short notifications are large.
-    """
-
-    __slots__ = ("limit", "used")
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.used = 0
 
 
 class History:
@@ -187,7 +161,7 @@ class History:
         if self._foreign:
             found += self._foreign
         if self._foreign or self._ranks:
-            found.sort(key=_rank)
+            found.sort(key=by_rank)
         return [each for each in found[-count:] if each.notification.time > oldest]
 
     def complete_before(self, recents: Sequence[Recent]) -> int:
@@ -218,7 +192,7 @@ class History:
         if unknown:
             newest = max(each.notification.id for each in unknown)
             self.complete_since = max(self.complete_since, newest)
-            self._set_foreign(sorted([*self._foreign, *unknown], key=_rank)[-count:])
+            self._set_foreign(sorted([*self._foreign, *unknown], key=by_rank)[-count:])
         if not self._knows(complete_since):
             # Its author has dropped or could not store a notification that was never read here.
             self.complete_since = max(self.complete_since, complete_since)
@@ -250,10 +224,6 @@ class History:
     def evict_oldest(self) -> None:
         """Drop the oldest entry, because all histories together are too large."""
         self._drop(1)
-
-    def discard(self) -> None:
-        """Return the bytes of this history to the budget; it must not be used afterwards."""
-        self._account(-self._bytes, -len(self) - len(self._foreign))
 
     def _account(self, size: int, count: int) -> None:
         self._bytes += size
@@ -296,7 +266,7 @@ class History:
         return [each for each in unknown if each.notification not in chosen]
 
     def _set_foreign(self, foreign: list[Recent]) -> None:
-        added = sum(map(_size, foreign)) - sum(map(_size, self._foreign))
+        added = total_size(foreign) - total_size(self._foreign)
         self._account(added, len(foreign) - len(self._foreign))
         self._foreign = foreign
 
@@ -328,40 +298,3 @@ class History:
             del self._entries[:end]
             del self._sizes[:end]
             self._start = 0
-
-
-def _rank(recent: Recent) -> tuple[int, str]:
-    """Sort by rank, and by text if two servers published within the same microsecond."""
-    return recent.rank, recent.notification.message
-
-
-def _size(recent: Recent) -> int:
-    return len(recent.notification.message.encode())
-
-
-class Snapshot:
-    """A fixed list of notifications at positions that end before `end`.
-
-    Stands in for a history where a client is shown recent notifications: some of them may be
-    foreign, and none of them may be evicted while a slow client still has to read them.
-    """
-
-    __slots__ = ("_notifications", "first")
-
-    def __init__(self, notifications: Sequence[Notification], end: int) -> None:
-        self._notifications = notifications
-        self.first = end - len(notifications)
-
-    def between(self, cursor: int, max_bytes: int, end: int | None = None) -> list[Notification]:
-        """Return notifications from `cursor` on, limited to `max_bytes` of text, but at least one.
-
-        `end` is ignored: nothing was ever appended.
-        """
-        batch: list[Notification] = []
-        total = 0
-        for each in self._notifications[cursor - self.first :]:
-            total += len(each.message.encode())
-            if total > max_bytes and batch:
-                break
-            batch.append(each)
-        return batch

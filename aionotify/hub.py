@@ -5,9 +5,10 @@ import heapq
 import time
 from collections.abc import Callable, Iterator
 
+from aionotify.budget import Budget
 from aionotify.errors import Unavailable
 from aionotify.fanout import Fanout
-from aionotify.history import Budget, History
+from aionotify.history import History
 from aionotify.ids import ForgottenTopics
 from aionotify.notification import Notification
 from aionotify.stats import ClientKind, DisconnectReason, RejectReason, Stats
@@ -42,7 +43,6 @@ class Hub:
         """
         self._history_limit = history_limit
         self._ttl = ttl
-        self._max_connections = max_connections
         self._topics: dict[str, Topic] = {}
         self._fanout = Fanout()
         self._budget = Budget(history_bytes)
@@ -51,6 +51,9 @@ class Hub:
         self._wake = self._fanout.wake
         self._on_empty = self.discard_if_empty
         self._closing = False
+        self._hurried = False
+        self.max_connections = max_connections
+        """The number of clients above which further ones are rejected."""
         self.forgotten = ForgottenTopics(0)
         """What is known about topics that are not in the hub."""
         self.on_discard: Callable[[str], None] = lambda name: None
@@ -61,6 +64,11 @@ class Hub:
     def connected(self) -> int:
         """The number of connected clients."""
         return self.stats.connections.total()
+
+    @property
+    def full(self) -> bool:
+        """Whether the connection limit is reached."""
+        return self.connected >= self.max_connections
 
     @property
     def websockets(self) -> int:
@@ -173,7 +181,7 @@ class Hub:
     def ensure_capacity(self) -> None:
         """Raise Unavailable if the server is stopping or the connection limit is reached."""
         self.ensure_accepting()
-        if self.connected >= self._max_connections:
+        if self.full:
             raise Unavailable(
                 "Too many clients are connected. Please try again later.", RejectReason.TOO_MANY
             )
@@ -205,11 +213,16 @@ class Hub:
             topic.history.expire(oldest)
             self.discard_if_empty(topic)
 
+    def hurry(self) -> None:
+        """End the grace period of a shutdown, now or as soon as it begins."""
+        self._hurried = True
+
     async def shutdown(self, grace: float) -> None:
         """Close all clients with 1012, and disconnect those left after `grace` seconds.
 
         Closing is paced, so that thousands of clients do not reconnect in the same millisecond.
         It takes half of the grace period at most: the last client needs time to answer, too.
+        After `hurry` it waits for no client anymore.
         """
         self._closing = True
         clients = list(self.subscribers())
@@ -217,11 +230,12 @@ class Hub:
         interval = min(CLOSE_INTERVAL, grace / 2 / max(1, len(clients)))
         for number, client in enumerate(clients):
             client.close_for_restart()
-            await asyncio.sleep(max(0, started + number * interval - time.monotonic()))
+            if not self._hurried:
+                await asyncio.sleep(max(0, started + number * interval - time.monotonic()))
         # An event to wait for would cost memory for each client, idle or not.
-        while time.monotonic() < started + grace and any(  # noqa: ASYNC110
-            each.connected for each in clients
-        ):
+        while not self._hurried and time.monotonic() < started + grace:
+            if not any(each.connected for each in clients):
+                break
             await asyncio.sleep(0.01)
         for client in clients:
             if client.connected:

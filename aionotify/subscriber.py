@@ -1,15 +1,13 @@
 """A connected client: its transport, its encoder, and its cursor into the topic's history."""
 
 import asyncio
-import logging
 from enum import IntEnum
 from typing import Protocol, cast
 
 from aionotify.encoders import Encoder
+from aionotify.net import peer_address
 from aionotify.stall import StallTimer, acceptance
 from aionotify.stats import ClientKind, DisconnectReason, Stats
-
-logger = logging.getLogger(__name__)
 
 
 class State(IntEnum):
@@ -161,13 +159,16 @@ class Subscriber(asyncio.Protocol):
         raise NotImplementedError
 
     def disconnect(self, message: str, reason: DisconnectReason) -> None:
-        """Abort the connection, dropping unsent data. Logs `message` and counts `reason`."""
+        """Abort the connection, dropping unsent data. Reports `message` and counts `reason`."""
         self.topic.stats.disconnected[reason] += 1
-        peer = self.transport.get_extra_info("peername")
-        direct = f"{peer[0]}:{peer[1]}" if peer else "unknown"
-        logger.info("disconnected client %s: %s", self.client_address or direct, message)
+        self._report(reason, message)
         self._leave()
         self.transport.abort()
+
+    def _report(self, kind: str, message: str) -> None:
+        """Log why the server ends the connection. `kind` bounds the number of lines."""
+        address = self.client_address or peer_address(self.transport)
+        self.topic.stats.incidents.report(kind, f"disconnected client {address}: {message}")
 
     def _leave(self) -> None:
         self.state = max(self.state, State.CLOSING)

@@ -5,8 +5,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from aionotify.encoders import MAX_BATCH, Encoder, ReplayEncoder
-from aionotify.history import History, Snapshot
+from aionotify.history import History
 from aionotify.notification import Notification
+from aionotify.recents import Snapshot
 from aionotify.stats import Stats
 from aionotify.subscriber import State, Subscriber
 

@@ -162,6 +162,9 @@ class WebSocketSubscriber(Subscriber):
     def close(self, code: int, reason: str = "") -> None:
         """Start the closing handshake (§7.1.2); disconnect if it is not answered in time."""
         if self.state < State.CLOSING:
+            self.topic.stats.closed[code] += 1
+            if code != CloseCode.SERVICE_RESTART:  # "stopping" in the log covers all of these
+                self._report(f"close {code}", f"{reason} ({code})")
             self.transport.write(encode_close(code, reason))
             self._close_within(CLOSE_TIMEOUT)
 

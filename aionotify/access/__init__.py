@@ -39,7 +39,7 @@ class Access:
             not self._admin_digests
             and not self._user_digests
             and not self._trusted_proxies
-            and is_loopback(settings.host)
+            and all(map(is_loopback, settings.hosts))
         )
 
     @property

@@ -19,8 +19,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aionotify.encoders import quote
-from aionotify.history import Recent
 from aionotify.notification import Notification
+from aionotify.recents import Recent
 
 MAX_VALUE = 1_000_000
 """Bytes of a value: memcached refuses more than a mebibyte unless configured otherwise."""

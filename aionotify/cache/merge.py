@@ -8,8 +8,8 @@ from aionotify.cache.format import decode, encode
 from aionotify.cache.marker import Presence
 from aionotify.cache.memcached import Entry, Write
 from aionotify.cache.replica import Job, Replica
-from aionotify.history import Recent
 from aionotify.ids import IdSource
+from aionotify.recents import Recent
 
 logger = logging.getLogger(__name__)
 

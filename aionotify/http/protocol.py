@@ -19,6 +19,9 @@ logger = logging.getLogger(__name__)
 IDLE_TIMEOUT = 10.0
 """Seconds until a connection without a complete request head is closed."""
 
+SERVER = "aionotify"
+"""The `Server` header. That of aiohttp has its version and Python's, for attackers to look up."""
+
 LINGERING_TIMEOUT = 1.0
 """How long to drain the body of a rejected request, in seconds."""
 
@@ -62,6 +65,7 @@ class HttpProtocol(web.RequestHandler):
         # `errors_as_json` and arrives here as the exception that was raised.
         if isinstance(resp, web.HTTPError):
             resp = error_response(resp.status, resp.text or resp.reason)
+        resp.headers["Server"] = SERVER
         return await super().finish_response(request, resp, start_time)
 
 

@@ -20,8 +20,10 @@ from tests.support import MemcachedProcess, alone, eventually, exchange
 Serve = Callable[[web.Application], Awaitable[TestServer]]
 Figures = dict[str, float]
 
-COUNTERS = {"published", "delivered", "gaps", "cut_off", "refused", "cache_errors"}
-GAUGES = {"connections", "lagging", "topics", "cache_connected"}
+COUNTERS = {"published", "delivered", "gaps", "cut_off", "closes", "refused", "cache_errors"}
+GAUGES = {
+    *("build_info", "connections", "connection_limit", "lagging", "topics", "cache_connected"),
+}
 HISTOGRAMS = {"fanout_seconds", "cache_write_seconds", "event_loop_lag_seconds"}
 
 

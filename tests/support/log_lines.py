@@ -21,3 +21,8 @@ def connected(address: str) -> str:
 def reconnected(address: str) -> str:
     """Return the line that reports `address` as in use again, with the end of the line."""
     return f" re{CONNECTED} {address}\n"
+
+
+def without_times(log: str) -> list[str]:
+    """Return the lines of a text log without the times."""
+    return [line.partition("Z ")[2] for line in log.splitlines()]

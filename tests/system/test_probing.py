@@ -11,17 +11,11 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.support import (
-    MemcachedProcess,
-    ServerProcess,
-    eventually,
-    free_port,
-    log_lines,
-    running_server,
-)
+from tests.support import MemcachedProcess, ServerProcess, eventually, free_port, log_lines
 from tests.support.client import cache_status, recent_messages
 from tests.support.environment import with_memcached, with_startup_code, without_memcached
 from tests.support.processor import waited_for_processor
+from tests.support.server import running_server
 
 PORT = 11211
 """The default port of memcached, and so the port of the default hosts."""

@@ -1,6 +1,6 @@
 """The bound over all topics: publishers wait where it would evict what was not sent yet."""
 
-from aionotify.history import ENTRY_OVERHEAD
+from aionotify.budget import ENTRY_OVERHEAD
 from aionotify.hub import Hub
 from aionotify.ids import IdSource
 from aionotify.notification import Notification

@@ -22,6 +22,7 @@ ROOMS = (
     "keys",
     "metrics",
     "logs",
+    "rejections",
     "access",
     "receiver",
     "notifier",
@@ -38,22 +39,27 @@ ROOMS = (
     "encoders",
     "decoders",
     "history",
+    "recents",
+    "budget",
     "ids",
     "frames",
     "notification",
     "settings",
     "limits",
+    "build",
     "text",
     "net",
     "errors",
     "stats",
+    "incidents",
+    "client",
 )
 """The modules and packages of aionotify, from the top: each may import only from those below it."""
 
 VERSION = "aionotify.__version__"
 """The one name that every room may import from the root package.
 
-It is assigned above the imports of `aionotify/__init__.py`, so it is there in spite of the circle.
+`aionotify/__init__.py` imports the server only when it is asked for, so there is no circle.
 """
 
 SOURCES = (".py", ".js", ".css", ".c")

@@ -20,8 +20,8 @@ from aionotify.cache.format import (
     key,
     part_key,
 )
-from aionotify.history import Recent
 from aionotify.notification import Notification
+from aionotify.recents import Recent
 
 NOW = 1_795_500_000
 ID = NOW * 1_000_000
