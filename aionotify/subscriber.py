@@ -6,11 +6,8 @@ from typing import Protocol, cast
 
 from aionotify.encoders import Encoder
 from aionotify.net import peer_address
+from aionotify.stall import StallTimer, acceptance
 from aionotify.stats import ClientKind, DisconnectReason, Stats
-from aionotify.tcp import acceptance
-
-STALL_CHECKS = 4
-"""Looks at a stalled client within its stall time-out."""
 
 
 class State(IntEnum):
@@ -87,7 +84,7 @@ class Subscriber(asyncio.Protocol):
         self.state = State.CLOSED
         self.transport: asyncio.Transport
         self._stall_timeout = stall_timeout
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | StallTimer | None = None
 
     @property
     def kind(self) -> ClientKind:
@@ -125,7 +122,7 @@ class Subscriber(asyncio.Protocol):
         """Mark the client as lagging: the kernel did not take everything."""
         self.state = max(self.state, State.LAGGING)
         if self._timer is None:
-            self._start_stall_timer(None, 1)
+            self._timer = StallTimer(self.transport, self._stall_timeout, self._on_stall)
 
     def resume_writing(self) -> None:
         """Continue delivery: the transport's buffer is empty again."""
@@ -188,37 +185,24 @@ class Subscriber(asyncio.Protocol):
     def _watch_outstanding(self) -> bool:
         """Return whether the client has yet to accept data; if so, the stall time-out runs.
 
-        A heartbeat asks this. It finds clients that vanished, and those that do not read while
+        A heartbeat calls this. It finds clients that vanished, and those that do not read while
         the kernel's buffer still has room for what they are sent: neither pauses the transport.
         """
         outstanding = acceptance(self.transport).outstanding
         if outstanding and self._timer is None:
-            self._start_stall_timer(None, 1)
+            self._timer = StallTimer(
+                self.transport, self._stall_timeout, self._on_stall, self._on_progress
+            )
         return outstanding
 
-    def _start_stall_timer(self, accepted: int | None, idle_checks: int) -> None:
-        loop = asyncio.get_running_loop()
-        interval = self._stall_timeout / STALL_CHECKS
-        self._timer = loop.call_later(interval, self._check_stall, accepted, idle_checks)
-
-    def _check_stall(self, accepted: int | None, idle_checks: int) -> None:
-        """Disconnect after `STALL_CHECKS` checks without progress beyond `accepted`.
-
-        None means that this is the first check. Asking the kernel when the transport pauses would
-        cost a system call for every client that lags for a moment.
-        """
-        now = acceptance(self.transport)
-        progress = accepted is not None and now.accepted > accepted
+    def _on_progress(self) -> None:
         self._timer = None
-        if self.writable and (progress or not now.outstanding):
-            return  # the client was watched because of a heartbeat, and the next one looks again
-        if progress or accepted is None:
-            self._start_stall_timer(now.accepted, 1)
-        elif idle_checks < STALL_CHECKS:
-            self._start_stall_timer(now.accepted, idle_checks + 1)
-        else:
-            message = f"no data accepted for {self._stall_timeout:g} s"
-            self.disconnect(message, DisconnectReason.STALLED)
+        if self.state is State.LAGGING:
+            self.pause_writing()
+
+    def _on_stall(self) -> None:
+        message = f"no data accepted for {self._stall_timeout:g} s"
+        self.disconnect(message, DisconnectReason.STALLED)
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:

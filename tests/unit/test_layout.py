@@ -35,6 +35,7 @@ ROOMS = (
     "websocket",
     "eventstream",
     "subscriber",
+    "stall",
     "encoders",
     "decoders",
     "history",
