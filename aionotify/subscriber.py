@@ -6,10 +6,8 @@ from typing import Protocol, cast
 
 from aionotify.encoders import Encoder
 from aionotify.net import peer_address
+from aionotify.stall import StallTimer, acceptance
 from aionotify.stats import ClientKind, DisconnectReason, Stats
-
-STALL_CHECKS = 4
-"""Looks at a stalled client within its stall time-out."""
 
 
 class State(IntEnum):
@@ -86,7 +84,7 @@ class Subscriber(asyncio.Protocol):
         self.state = State.CLOSED
         self.transport: asyncio.Transport
         self._stall_timeout = stall_timeout
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | StallTimer | None = None
 
     @property
     def kind(self) -> ClientKind:
@@ -107,8 +105,11 @@ class Subscriber(asyncio.Protocol):
         """Take over `transport`, whose write buffer must be empty."""
         self.transport = cast(asyncio.Transport, transport)
         self.state = State.OPEN
-        # With a limit of 0, every byte that the kernel does not take at once pauses writing.
-        self.transport.set_write_buffer_limits(high=0)
+        # Every byte that the kernel does not take at once pauses writing. asyncio's TLS transport
+        # (Python 3.11 to 3.13, and that of uvloop 0.23) pauses at `size >= high`, other transports
+        # at `size > high`: with 0, it would pause with an empty buffer, which nothing ever drains.
+        over_tls = transport.get_extra_info("sslcontext") is not None
+        self.transport.set_write_buffer_limits(high=1 if over_tls else 0)
 
     def write(self, batch: bytes, cursor: int) -> None:
         """Hand `batch` to the transport and move to position `cursor`. Never waits."""
@@ -121,7 +122,7 @@ class Subscriber(asyncio.Protocol):
         """Mark the client as lagging: the kernel did not take everything."""
         self.state = max(self.state, State.LAGGING)
         if self._timer is None:
-            self._start_stall_timer(self.transport.get_write_buffer_size(), 1)
+            self._timer = StallTimer(self.transport, self._stall_timeout, self._on_stall)
 
     def resume_writing(self) -> None:
         """Continue delivery: the transport's buffer is empty again."""
@@ -142,10 +143,12 @@ class Subscriber(asyncio.Protocol):
         `id` is the position from which it misses nothing anymore.
         """
         self.topic.stats.gaps += 1
-        gap = self.encoder.gap(first - self.cursor, id) or b""
+        gap = self.encoder.opening(self.cursor) + (self.encoder.gap(first - self.cursor, id) or b"")
         # A replay whose end was evicted never gets there: this is where the client is caught up.
         tail = self.encoder.caught_up(id) if first >= self.encoder.end else b""
         self.write(gap + tail, first)
+        # Even if the client lags now: it must not be told twice that it is caught up.
+        self.encoder = self.encoder.at_position(first)
 
     def ping(self, interval: float) -> None:
         """Send a heartbeat; called every `interval` seconds."""
@@ -179,21 +182,27 @@ class Subscriber(asyncio.Protocol):
         message = f"closing took more than {timeout:g} s"
         self._timer = loop.call_later(timeout, self.disconnect, message, DisconnectReason.CLOSING)
 
-    def _start_stall_timer(self, unsent: int, idle_checks: int) -> None:
-        loop = asyncio.get_running_loop()
-        interval = self._stall_timeout / STALL_CHECKS
-        self._timer = loop.call_later(interval, self._check_stall, unsent, idle_checks)
+    def _watch_outstanding(self) -> bool:
+        """Return whether the client has yet to accept data; if so, the stall time-out runs.
 
-    def _check_stall(self, unsent: int, idle_checks: int) -> None:
-        """Disconnect after `STALL_CHECKS` checks in which none of `unsent` bytes was accepted."""
-        now_unsent = self.transport.get_write_buffer_size()
-        if now_unsent < unsent:
-            self._start_stall_timer(now_unsent, 1)
-        elif idle_checks < STALL_CHECKS:
-            self._start_stall_timer(now_unsent, idle_checks + 1)
-        else:
-            message = f"no data accepted for {self._stall_timeout:g} s"
-            self.disconnect(message, DisconnectReason.STALLED)
+        A heartbeat calls this. It finds clients that vanished, and those that do not read while
+        the kernel's buffer still has room for what they are sent: neither pauses the transport.
+        """
+        outstanding = acceptance(self.transport).outstanding
+        if outstanding and self._timer is None:
+            self._timer = StallTimer(
+                self.transport, self._stall_timeout, self._on_stall, self._on_progress
+            )
+        return outstanding
+
+    def _on_progress(self) -> None:
+        self._timer = None
+        if self.state is State.LAGGING:
+            self.pause_writing()
+
+    def _on_stall(self) -> None:
+        message = f"no data accepted for {self._stall_timeout:g} s"
+        self.disconnect(message, DisconnectReason.STALLED)
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:

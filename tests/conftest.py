@@ -1,8 +1,10 @@
 """Fixtures, options and marks that several test files share."""
 
+import asyncio
+import contextlib
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -27,6 +29,22 @@ def memcached() -> Iterator[MemcachedProcess]:
     process.start()
     yield process
     process.kill()
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Run tests on asyncio's event loop, and those marked `both_loops` on uvloop as well.
+
+    Transports differ: in how they buffer, pause, and close.
+    """
+    loops: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
+    if item.get_closest_marker("both_loops"):
+        with contextlib.suppress(ImportError):  # Windows and PyPy have none
+            import uvloop
+
+            loops["uvloop"] = uvloop.new_event_loop
+    return loops
 
 
 def pytest_configure() -> None:

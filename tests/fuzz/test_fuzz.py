@@ -18,7 +18,7 @@ from tests.fuzz.corpus import CHUNKED, frame, post
 from tests.fuzz.run import fuzz
 from tests.fuzz.watch import check_log, open_files
 from tests.support import ServerProcess, eventually, running_server
-from tests.support.environment import with_startup_code, without_memcached
+from tests.support.environment import without_memcached, without_uvloop
 from tests.support.raw_client import handshake
 
 SECONDS = 12.0
@@ -100,7 +100,7 @@ async def test_reset_during_close_is_not_logged(loop: str, tmp_path: Path) -> No
     data = frame(0x81, b"x") * 200 + frame(0x01, b"a") + frame(0x81, b"b")
     environment = without_memcached()
     if loop == "asyncio":
-        environment |= with_startup_code(tmp_path, "raise ImportError", module="uvloop")
+        environment |= without_uvloop(tmp_path)
     async with running_server(environment) as server:
         for _ in range(100):
             async with connection(server) as (reader, writer):

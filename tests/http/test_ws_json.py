@@ -14,6 +14,8 @@ from websockets.exceptions import ConnectionClosed
 from tests.support import exchange
 from tests.support.app import RunningApp, Serve
 
+pytestmark = pytest.mark.both_loops
+
 EXPECTED = 'Expected JSON like {"message":"Hello"}, with valid Unicode.'
 
 

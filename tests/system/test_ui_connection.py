@@ -3,10 +3,8 @@
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 
 import pytest
-from playwright.async_api import WebSocket
 
 from tests.support import MemcachedProcess, ServerProcess, eventually, running_server
 from tests.support.browser import GAP, WITHOUT_MEMCACHED, LivePage, live_page, publish
@@ -26,6 +24,18 @@ MAX_SILENCE = 20_000
 
 TWO_HEARTBEATS = 50_000
 """Milliseconds in which a dead connection must be noticed."""
+
+COUNTING_WEBSOCKET = """
+    window.sockets = window.heard = 0;
+    window.WebSocket = class extends WebSocket {
+        constructor(...parameters) {
+            super(...parameters);
+            window.sockets += 1;
+            this.addEventListener("message", () => { window.heard += 1; });
+        }
+    };
+"""
+"""Counts in the page: the browser knows of a frame before the page does."""
 
 
 @asynccontextmanager
@@ -196,28 +206,17 @@ async def test_quiet_connection_is_kept() -> None:
     """The page asks for a sign of life, and gets one."""
     async with running_server(WITHOUT_MEMCACHED) as server, live_page(f"{server.url}/ui") as page:
         await page.page.clock.install()
-        sockets: list[WebSocket] = []
-        answers: list[str | bytes] = []
-
-        def watch(socket: WebSocket) -> None:
-            sockets.append(socket)
-            socket.on("framereceived", lambda frame: answers.append(frame))
-
-        page.page.on("websocket", watch)
+        await page.page.add_init_script(COUNTING_WEBSOCKET)
         await page.page.reload()
         await page.wait_for_state("connected")
         for count in (2, 3):  # after that which says that it is subscribed
             for _ in range(MAX_SILENCE // WATCH_INTERVAL + 1):
                 await page.page.clock.fast_forward(WATCH_INTERVAL)
-            await eventually(partial(has, answers, count))
+            await page.wait_until(f"window.heard >= {count}")
         await page.page.clock.fast_forward(WATCH_INTERVAL)
-        assert len(sockets) == 1
+        assert await page.page.evaluate("window.sockets") == 1
         assert await page.rows() == []
         assert page.errors == []
-
-
-def has(found: list[str | bytes], count: int) -> bool:
-    return len(found) >= count
 
 
 async def test_retry_counts_down() -> None:

@@ -35,6 +35,7 @@ ROOMS = (
     "websocket",
     "eventstream",
     "subscriber",
+    "stall",
     "encoders",
     "decoders",
     "history",
@@ -51,13 +52,14 @@ ROOMS = (
     "errors",
     "stats",
     "incidents",
+    "client",
 )
 """The modules and packages of aionotify, from the top: each may import only from those below it."""
 
 VERSION = "aionotify.__version__"
 """The one name that every room may import from the root package.
 
-It is assigned above the imports of `aionotify/__init__.py`, so it is there in spite of the circle.
+`aionotify/__init__.py` imports the server only when it is asked for, so there is no circle.
 """
 
 SOURCES = (".py", ".js", ".css", ".c")

@@ -128,4 +128,4 @@ class Resuming(RuleBasedStateMachine):
 
 
 TestResuming = Resuming.TestCase
-TestResuming.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
+TestResuming.settings = settings(max_examples=120, stateful_step_count=30, deadline=None)

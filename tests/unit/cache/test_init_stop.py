@@ -9,6 +9,7 @@ import pytest
 
 import aionotify.cache
 from aionotify.cache.format import MARKER, PRESENCE, part_key
+from aionotify.cache.replicator import MAX_BULK
 from aionotify.notification import Draft
 from tests.support import MemcachedProcess, eventually, turning_loop
 from tests.support.cache_nodes import CacheNode, address_of, key, note, running_node
@@ -174,12 +175,13 @@ async def test_stop_that_takes_too_long_says_how_many(
         node.add(*(note(number, topic=f"topic{number}") for number in range(1000)))
         started = time.monotonic()
         await node.broker.stop()
-        assert time.monotonic() - started < 0.4
+        assert time.monotonic() - started < 1
         written = sum(key(f"topic{number}") in fake.values for number in range(1000))
         assert 0 < written < 1000
         (line,) = warnings(caplog)
         number = int(line.split()[6])
-        assert 1000 - written <= number <= 1000 - written + 64
+        # The last round may have been stored, but not been confirmed.
+        assert 1000 - written <= number <= 1000 - written + MAX_BULK
         assert line.endswith("topics not written to memcached (not finished within 0.25 s)")
         assert MARKER not in fake.values
 
