@@ -7,13 +7,9 @@ import socket
 import struct
 from collections.abc import AsyncIterator
 from pathlib import Path
-from unittest.mock import Mock
 
 import pytest
 
-from aionotify.encoders import TEXT
-from aionotify.subscriber import Feed
-from aionotify.websocket import WebSocketSubscriber
 from tests.fuzz.corpus import CHUNKED, frame, post
 from tests.fuzz.run import fuzz
 from tests.fuzz.watch import check_log, open_files
@@ -112,25 +108,6 @@ async def test_reset_during_close_is_not_logged(loop: str, tmp_path: Path) -> No
                 await asyncio.sleep(0)
         await check_health(server)
         await check_clean_end(server)
-
-
-async def test_reset_before_close_is_ignored() -> None:
-    """asyncio shuts the socket down within `write_eof`, which fails after a reset (Python 3.11)."""
-    transport = Mock(spec=asyncio.Transport)
-    transport.is_closing.return_value = False
-    transport.write_eof.side_effect = OSError(107, "Transport endpoint is not connected")
-
-    async def receive(subscriber: WebSocketSubscriber, text: str) -> None:
-        raise AssertionError
-
-    subscriber = WebSocketSubscriber(
-        TEXT, 30, admin=False, topic="main", limit=100, receive=receive
-    )
-    subscriber.topic = Mock(spec=Feed)
-    subscriber.connection_made(transport)
-    subscriber.data_received(frame(0x83))
-    transport.write_eof.assert_called_once_with()
-    subscriber.connection_lost(None)
 
 
 @contextlib.asynccontextmanager

@@ -138,6 +138,25 @@ def test_end_closes_where_eof_is_impossible(
     assert loop.timers == 0
 
 
+def test_reset_before_end_is_ignored(
+    loop: HandLoop, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """asyncio shuts the socket down within `write_eof`, which fails after a reset (Python 3.11)."""
+    calls = []
+
+    def write_eof() -> None:
+        calls.append(loop.now)
+        raise OSError(107, "Transport endpoint is not connected")
+
+    monkeypatch.setattr(client.transport, "write_eof", write_eof)
+    client.say(TOO_BIG)
+    loop.advance(QUIET * 1.1)
+    assert calls == [QUIET]
+    client.transport.lose()
+    loop.settle()
+    assert loop.timers == 0
+
+
 def test_failure_of_vanished_client_leaves_nothing(loop: HandLoop, client: Client) -> None:
     """It vanishes while the message before the failure is published."""
 
