@@ -70,6 +70,12 @@ class MessageTooBig(RequestError):
     closes_connection = True
 
 
+class UnsupportedMediaType(RequestError):
+    """A body is in a format that cannot be published."""
+
+    status = 415
+
+
 class UpgradeRequired(RequestError):
     """A request for `/ws` is no WebSocket handshake."""
 

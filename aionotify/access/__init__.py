@@ -1,5 +1,7 @@
 """Access control: which requests may publish, which may subscribe, and from which web pages."""
 
+import logging
+
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
@@ -15,6 +17,12 @@ from aionotify.errors import Forbidden, Unauthorized
 from aionotify.net import is_loopback
 from aionotify.settings import Settings
 from aionotify.stats import RejectReason
+from aionotify.text import shorten
+
+logger = logging.getLogger(__name__)
+
+MAX_LOGGED_ORIGINS = 100
+"""Rejected origins that are logged, each once."""
 
 
 class Access:
@@ -30,6 +38,7 @@ class Access:
         self._admin_digests = [digest(token) for token in settings.admin_tokens]
         self._user_digests = [digest(token) for token in settings.user_tokens]
         self._allowed_origins = frozenset(settings.allowed_origins)
+        self._logged_origins: set[str] = set()
         self._trusted_proxies = settings.trusted_proxies
         # Resources, not routes: aiohttp registers HEAD as a route of its own beside GET.
         self._anonymous: set[web.AbstractResource] = set()
@@ -73,7 +82,7 @@ class Access:
     def cors_headers(self, request: web.Request) -> dict[str, str]:
         """Return the headers that let a page of an allowed origin read the response."""
         origin = request.headers.get("Origin")
-        if origin is None or not self._is_allowed_origin(origin, request):
+        if not origin or not self._is_allowed_origin(origin, request):
             return {}
         # The origin itself and never `*`, and `Vary`, so that no cache serves the response to a
         # page of another origin. Without `Access-Control-Allow-Credentials`: there are no cookies.
@@ -100,7 +109,7 @@ class Access:
         # No route has the method OPTIONS, so a preflight is a 405, which lists the methods of the
         # path. Browsers send it without credentials, so it must not need a token.
         if isinstance(error, web.HTTPMethodNotAllowed) and is_preflight(request):
-            return preflight_response(error.allowed_methods)
+            return preflight_response(request, error.allowed_methods)
         if error is None and request.match_info.route.resource not in self._anonymous:
             if request.method in ("GET", "HEAD"):
                 self.require_subscriber(request)
@@ -131,11 +140,30 @@ class Access:
         # simple POST, and it does not apply to WebSockets at all (RFC 6455 §10.2).
         origin = request.headers.get("Origin")
         if origin is not None and not self._is_allowed_origin(origin, request):
+            host = requested_host(request, self._trusted_proxies)
+            self._log_origin(origin, host)
+            # A proxy that passes its own `Host` is the commonest cause, and cannot be told from a
+            # foreign page: nginx adds no header unless it is told to.
             raise Forbidden(
-                "The origin of this page is not allowed. To allow it, add it to "
+                f"The origin of this page is not allowed on the host {shorten(host)!r}. If the "
+                "page is this server's own, make the proxy pass Host or X-Forwarded-Host, the "
+                "latter with AIONOTIFY_TRUSTED_PROXIES. To allow another page, add its origin to "
                 "AIONOTIFY_ALLOWED_ORIGINS, in the form https://example.com.",
                 RejectReason.ORIGIN,
             )
+
+    def _log_origin(self, origin: str, host: str) -> None:
+        """Log the first rejection of each origin, so that pages cannot flood the log."""
+        shown = shorten(origin)
+        if shown in self._logged_origins or len(self._logged_origins) >= MAX_LOGGED_ORIGINS:
+            return
+        self._logged_origins.add(shown)
+        logger.info(
+            "rejected a page of the origin %r on the host %r: if it is this server's own, make the "
+            "proxy pass Host or X-Forwarded-Host; otherwise see AIONOTIFY_ALLOWED_ORIGINS",
+            shown,
+            shorten(host),
+        )
 
     def _is_allowed_origin(self, origin: str, request: web.Request) -> bool:
         # No browser sends two. `headers.get` returns the first, a proxy may have checked the last.

@@ -79,7 +79,7 @@ class Settings:
         help="Token required to subscribe and read; an admin token works too. Unset: anyone can.")
     allowed_origins: tuple[Origin | str, ...] = option((), ORIGINS, group=Group.ACCESS,
         help="Other origins whose web pages may connect, as `https://example.com`, several "
-        "separated by commas; `*` allows any.")
+        "separated by commas; `file://` and `null` for pages without a host; `*` allows any.")
     trusted_proxies: int = option(0, integer(0, 10), group=Group.ACCESS,
         help="Number of trusted reverse proxies (for `X-Forwarded-For`, `Forwarded` and "
         "`X-Forwarded-Host`).")

@@ -20,7 +20,8 @@ from tests.support.app import RunningApp, Serve
 HEAD = (
     b"HTTP/1.1 200 OK\r\n"
     b"Content-Type: text/event-stream\r\n"
-    b"Cache-Control: no-store\r\n"
+    b"Cache-Control: no-store, no-transform\r\n"
+    b"Content-Encoding: identity\r\n"
     b"X-Accel-Buffering: no\r\n"
     b"Connection: close\r\n\r\n"
     b"retry: 2000\n\n"

@@ -22,9 +22,11 @@ http {{
     client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
     fastcgi_temp_path {folder}/fastcgi; uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
+    gzip on; gzip_types text/event-stream; gzip_proxied any;
     server {{
         listen 127.0.0.1:{port};
         location / {{ proxy_pass http://127.0.0.1:{upstream}; }}
+        location /notify/ {{ proxy_pass http://127.0.0.1:{upstream}/; }}
         location /ws {{
             proxy_pass http://127.0.0.1:{upstream};
             proxy_http_version 1.1;
@@ -73,7 +75,9 @@ async def test_events_pass_unbuffered(proxy: str) -> None:
     ):
         assert response.status == 200
         assert response.content_type == "text/event-stream"
-        assert response.headers["Cache-Control"] == "no-store"
+        assert response.headers["Cache-Control"] == "no-store, no-transform"
+        # nginx would compress it, as `gzip_types` says.
+        assert response.headers["Content-Encoding"] == "identity"
         assert await next_block(response) == ["retry: 2000"]
         for number in range(20):
             (id,) = await publish(f"http://{proxy}", f"number {number}")
@@ -96,6 +100,30 @@ async def test_events_resume_through_proxy(proxy: str) -> None:
         assert await next_block(response) == ["retry: 2000"]
         resumed = [(await next_block(response))[0] for _ in range(2)]
         assert resumed == [f"id: {id}" for id in ids[1:]]
+
+
+async def test_redirect_stays_below_prefix(proxy: str) -> None:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"http://{proxy}/notify/ui/?a=1") as response,
+    ):
+        assert (response.status, str(response.url)) == (200, f"http://{proxy}/notify/ui?a=1")
+
+
+async def test_proxy_that_hides_host_is_told_how_to_pass_it(
+    proxy: str, server: ServerProcess
+) -> None:
+    """nginx passes the name of its upstream as `Host` unless it is told otherwise."""
+    page = {"Host": "notify.example", "Origin": "http://notify.example"}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"http://{proxy}/health", headers=page) as response,
+    ):
+        assert response.status == 403
+        detail = (await response.json())["detail"]
+    assert f"not allowed on the host '127.0.0.1:{server.port}'" in detail
+    for text in (detail, server.output()):
+        assert "make the proxy pass Host or X-Forwarded-Host" in text
 
 
 async def test_websocket_passes_proxy(proxy: str) -> None:

@@ -34,6 +34,7 @@ def test_every_error_has_the_same_base() -> None:
         (errors.Forbidden, 403, {}),
         (errors.RequestTimeout, 408, {}),
         (errors.MessageTooBig, 413, {}),
+        (errors.UnsupportedMediaType, 415, {}),
         (errors.UpgradeRequired, 426, {"Upgrade": "websocket"}),
         (
             errors.UnsupportedVersion,

@@ -28,6 +28,7 @@ def test_address_is_written_for_urls(address: Address, text: str) -> None:
         ("http://127.0.0.1:3000", ("http", "127.0.0.1", 3000)),
         ("capacitor://localhost", ("capacitor", "localhost", 0)),
         ("chrome-extension://abc", ("chrome-extension", "abc", 0)),
+        ("file://", ("file", "", 0)),
     ],
 )
 def test_origin_is_parsed(text: str, origin: Origin) -> None:
@@ -42,6 +43,8 @@ def test_origin_is_parsed(text: str, origin: Origin) -> None:
         "*",
         "app.example",
         "http://",
+        "https://:443",
+        "file://:80",
         "https://app.example/",
         "https://app.example:",
         "https://app.example:123456",

@@ -27,7 +27,8 @@ def test_event_stream_starts_with_retry() -> None:
         200,
         b"HTTP/1.1 200 OK\r\n"
         b"Content-Type: text/event-stream\r\n"
-        b"Cache-Control: no-store\r\n"
+        b"Cache-Control: no-store, no-transform\r\n"
+        b"Content-Encoding: identity\r\n"
         b"X-Accel-Buffering: no\r\n"
         b"Connection: close\r\n\r\n"
         b"retry: 2000\n\n",
