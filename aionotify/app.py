@@ -93,6 +93,7 @@ async def _run_broker(app: web.Application) -> AsyncIterator[None]:
 
 
 async def _run_background_tasks(app: web.Application) -> AsyncIterator[None]:
+    app[HUB].open()  # again, if the application was stopped before
     coroutines = [app[HUB].expire_loop(), app[METRICS].watch_loop()]
     if app[SETTINGS].heartbeat:
         coroutines.append(app[HUB].heartbeat(app[SETTINGS].heartbeat))

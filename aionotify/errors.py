@@ -115,3 +115,10 @@ class Unavailable(Rejected):
 
     status = 503
     headers = MappingProxyType({"Retry-After": RETRY_AFTER})
+
+
+class Stopping(Unavailable):
+    """The server is stopping."""
+
+    def __init__(self) -> None:
+        super().__init__("The server is stopping. Please try again later.", RejectReason.STOPPING)

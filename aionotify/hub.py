@@ -5,7 +5,7 @@ import heapq
 import time
 from collections.abc import Callable, Iterator
 
-from aionotify.errors import Unavailable
+from aionotify.errors import Stopping, Unavailable
 from aionotify.fanout import Fanout
 from aionotify.history import Budget, History
 from aionotify.ids import ForgottenTopics
@@ -148,12 +148,14 @@ class Hub:
             if topic.history:
                 heapq.heapreplace(self._by_age, (topic.history.oldest_id, name))
 
+    def open(self) -> None:
+        """Accept clients and notifications, also after a shutdown."""
+        self._closing = False
+
     def ensure_accepting(self) -> None:
-        """Raise Unavailable if the server is stopping."""
+        """Raise Stopping after a shutdown."""
         if self._closing:
-            raise Unavailable(
-                "The server is stopping. Please try again later.", RejectReason.STOPPING
-            )
+            raise Stopping
 
     def ensure_capacity(self) -> None:
         """Raise Unavailable if the server is stopping or the connection limit is reached."""

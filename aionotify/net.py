@@ -1,5 +1,6 @@
 """Network values: addresses and web origins."""
 
+import asyncio
 import ipaddress
 import re
 from typing import NamedTuple
@@ -22,6 +23,13 @@ class Address(NamedTuple):
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def peer_address(transport: asyncio.BaseTransport) -> str:
+    """Return the address and port of the peer, for the log; `unknown` if it has none."""
+    peer = transport.get_extra_info("peername")
+    # The peer of a Unix socket is a text, and an IPv6 address comes with two more numbers.
+    return str(Address(*peer[:2])) if isinstance(peer, tuple) else "unknown"
 
 
 class Origin(NamedTuple):

@@ -10,7 +10,9 @@ from collections.abc import Iterator, Sequence
 from aiohttp import web
 
 from aionotify.app import create_app
-from aionotify.http.protocol import connection_factory, drop_malformed_requests
+from aionotify.http.malformed import drop_malformed_requests
+from aionotify.http.protocol import Limits, connection_factory
+from aionotify.keys import HUB
 from aionotify.limits import raise_file_limit
 from aionotify.net import Address, is_loopback
 from aionotify.settings import Settings
@@ -51,10 +53,12 @@ async def serve(settings: Settings) -> int:
 
 async def _run(settings: Settings, sockets: Sequence[socket.socket], stop: asyncio.Event) -> None:
     """Run the application on `sockets` until `stop` is set."""
-    runner = web.AppRunner(create_app(settings), shutdown_timeout=RESPONSE_TIMEOUT)
+    app = create_app(settings)
+    runner = web.AppRunner(app, shutdown_timeout=RESPONSE_TIMEOUT)
     await runner.setup()
     assert runner.server is not None
-    connect = connection_factory(runner.server)
+    limits = Limits(settings.keepalive_timeout, settings.stall_timeout, app[HUB].stats)
+    connect = connection_factory(runner.server, limits)
     loop = asyncio.get_running_loop()
     listeners: list[asyncio.Server] = []
     try:

@@ -6,12 +6,11 @@ from enum import IntEnum
 from typing import Protocol, cast
 
 from aionotify.encoders import Encoder
+from aionotify.net import peer_address
+from aionotify.stall import StallTimer
 from aionotify.stats import ClientKind, DisconnectReason, Stats
 
 logger = logging.getLogger(__name__)
-
-STALL_CHECKS = 4
-"""Looks at a stalled client within its stall time-out."""
 
 
 class State(IntEnum):
@@ -88,7 +87,7 @@ class Subscriber(asyncio.Protocol):
         self.state = State.CLOSED
         self.transport: asyncio.Transport
         self._stall_timeout = stall_timeout
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | StallTimer | None = None
 
     @property
     def kind(self) -> ClientKind:
@@ -123,7 +122,7 @@ class Subscriber(asyncio.Protocol):
         """Mark the client as lagging: the kernel did not take everything."""
         self.state = max(self.state, State.LAGGING)
         if self._timer is None:
-            self._start_stall_timer(self.transport.get_write_buffer_size(), 1)
+            self._timer = StallTimer(self.transport, self._stall_timeout, self._on_stall)
 
     def resume_writing(self) -> None:
         """Continue delivery: the transport's buffer is empty again."""
@@ -160,9 +159,8 @@ class Subscriber(asyncio.Protocol):
     def disconnect(self, message: str, reason: DisconnectReason) -> None:
         """Abort the connection, dropping unsent data. Logs `message` and counts `reason`."""
         self.topic.stats.disconnected[reason] += 1
-        peer = self.transport.get_extra_info("peername")
-        direct = f"{peer[0]}:{peer[1]}" if peer else "unknown"
-        logger.info("disconnected client %s: %s", self.client_address or direct, message)
+        address = self.client_address or peer_address(self.transport)
+        logger.info("disconnected client %s: %s", address, message)
         self._leave()
         self.transport.abort()
 
@@ -178,21 +176,9 @@ class Subscriber(asyncio.Protocol):
         message = f"closing took more than {timeout:g} s"
         self._timer = loop.call_later(timeout, self.disconnect, message, DisconnectReason.CLOSING)
 
-    def _start_stall_timer(self, unsent: int, idle_checks: int) -> None:
-        loop = asyncio.get_running_loop()
-        interval = self._stall_timeout / STALL_CHECKS
-        self._timer = loop.call_later(interval, self._check_stall, unsent, idle_checks)
-
-    def _check_stall(self, unsent: int, idle_checks: int) -> None:
-        """Disconnect after `STALL_CHECKS` checks in which none of `unsent` bytes was accepted."""
-        now_unsent = self.transport.get_write_buffer_size()
-        if now_unsent < unsent:
-            self._start_stall_timer(now_unsent, 1)
-        elif idle_checks < STALL_CHECKS:
-            self._start_stall_timer(now_unsent, idle_checks + 1)
-        else:
-            message = f"no data accepted for {self._stall_timeout:g} s"
-            self.disconnect(message, DisconnectReason.STALLED)
+    def _on_stall(self) -> None:
+        message = f"no data accepted for {self._stall_timeout:g} s"
+        self.disconnect(message, DisconnectReason.STALLED)
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:

@@ -60,7 +60,7 @@ async def _read(request: web.Request, limit: int) -> bytes:
                 raise MessageTooBig(f"The body exceeds the limit of {limit} bytes.")
     except HttpProcessingError:
         # aiohttp 3.14.5 raises what its parser found wrong with the chunks where they are read, and
-        # would answer it with 500 and a traceback.
+        # would answer it with 500 and a traceback. `HttpProtocol` adds a body that ends early.
         raise InvalidRequest(
             "The body does not match its Transfer-Encoding or Content-Length."
         ) from None

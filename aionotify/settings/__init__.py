@@ -68,6 +68,10 @@ class Settings:
         "disconnected. 0 turns pings off.")
     stall_timeout: float = option(30, integer(1, 3600, unit="whole seconds"), group=Group.TIMEOUTS,
         help="Seconds after which a client that accepts no data is disconnected.")
+    keepalive_timeout: float = option(75, integer(1, 3600, unit="whole seconds"),
+        group=Group.TIMEOUTS,
+        help="Seconds after which an idle HTTP connection is closed. Load balancers reuse idle "
+        "connections for 60 s, and answer 502 if the server closes one first.")
     shutdown_grace: float = option(5, integer(0, 300, unit="whole seconds"), group=Group.TIMEOUTS,
         help="Seconds in which clients are disconnected, one after another, when the server stops.")
     admin_tokens: tuple[str, ...] = option((), TOKENS, group=Group.ACCESS, secret=True,

@@ -42,6 +42,7 @@ def test_every_error_has_the_same_base() -> None:
             {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"},
         ),
         (errors.Unavailable, 503, {"Retry-After": "5"}),
+        (errors.Stopping, 503, {"Retry-After": "5"}),
     ],
 )
 def test_status_and_headers_of_each(

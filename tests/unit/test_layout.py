@@ -32,6 +32,7 @@ ROOMS = (
     "websocket",
     "eventstream",
     "subscriber",
+    "stall",
     "encoders",
     "history",
     "ids",

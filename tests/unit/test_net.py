@@ -1,8 +1,10 @@
 """Addresses and origins, read from text and compared."""
 
+import asyncio
+
 import pytest
 
-from aionotify.net import Address, Origin, is_loopback, parse_origin
+from aionotify.net import Address, Origin, is_loopback, parse_origin, peer_address
 
 
 @pytest.mark.parametrize(
@@ -61,6 +63,19 @@ def test_malformed_origin_is_rejected(text: str) -> None:
     """U+212A is the Kelvin sign, which becomes `k` in lower case."""
     with pytest.raises(ValueError, match=r"^$"):
         parse_origin(text)
+
+
+@pytest.mark.parametrize(
+    ("peer", "text"),
+    [
+        (("192.0.2.1", 4711), "192.0.2.1:4711"),
+        (("::1", 4711, 0, 0), "[::1]:4711"),
+        ("", "unknown"),
+        (None, "unknown"),
+    ],
+)
+def test_peer_address_is_written_for_the_log(peer: object, text: str) -> None:
+    assert peer_address(asyncio.Transport({"peername": peer})) == text
 
 
 @pytest.mark.parametrize(
