@@ -95,6 +95,7 @@ async def _run_broker(app: web.Application) -> AsyncIterator[None]:
 
 async def _run_background_tasks(app: web.Application) -> AsyncIterator[None]:
     hub = app[HUB]
+    hub.open()  # again, if the application was stopped before
     coroutines = [
         hub.expire_loop(),
         hub.stats.incidents.settle_loop(lambda: hub.full),

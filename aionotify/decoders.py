@@ -1,8 +1,13 @@
 """Text from a client as the message that it publishes; the opposite of `encoders`. Pure."""
 
 import json
+from collections.abc import Set
 
 from aionotify.errors import InvalidRequest
+from aionotify.text import shorten
+
+MEMBERS = frozenset({"message"})
+"""The members that a JSON object may have."""
 
 JSON_ESCAPE_FACTOR = 6
 """Bytes that JSON needs for one byte of a message at most: `\\u0001` for U+0001."""
@@ -17,9 +22,10 @@ def max_json_bytes(max_message_bytes: int) -> int:
 
 
 def message_from_json(text: str) -> str:
-    """Return the message in `{"message":"…"}`. Raise InvalidRequest if there is none."""
+    """Return the message in `{"message":"…"}`. Raise InvalidRequest for any other object."""
     try:
-        message = json.loads(text)["message"]
+        document = json.loads(text)
+        message = document["message"]
         # JSON can escape half of a surrogate pair ("\ud800"), which has no UTF-8. Without this
         # check, encoding the notification would fail when it is already in the history.
         message.encode()
@@ -28,4 +34,14 @@ def message_from_json(text: str) -> str:
         message = None
     if not isinstance(message, str):
         raise InvalidRequest('Expected JSON like {"message":"Hello"}, with valid Unicode.')
+    if document.keys() != MEMBERS:
+        _reject_unknown(document.keys() - MEMBERS)
     return message
+
+
+def _reject_unknown(names: Set[str]) -> None:
+    # Not ignored: a client that misspells a member, or names a topic here, would get 201 for
+    # something else than it asked for.
+    for name in sorted(names):
+        expected = "in the URL, as ?topic=NAME" if name == "topic" else ", ".join(sorted(MEMBERS))
+        raise InvalidRequest(f"{shorten(name)!r}: unknown member (expected {expected})")

@@ -74,6 +74,12 @@ class MessageTooBig(RequestError):
     closes_connection = True
 
 
+class UnsupportedMediaType(RequestError):
+    """A body is in a format that cannot be published."""
+
+    status = 415
+
+
 class UpgradeRequired(RequestError):
     """A request for `/ws` is no WebSocket handshake."""
 
@@ -113,3 +119,10 @@ class Unavailable(Rejected):
 
     status = 503
     headers = MappingProxyType({"Retry-After": RETRY_AFTER})
+
+
+class Stopping(Unavailable):
+    """The server is stopping."""
+
+    def __init__(self) -> None:
+        super().__init__("The server is stopping. Please try again later.", RejectReason.STOPPING)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from aionotify.budget import Budget
-from aionotify.errors import Unavailable
+from aionotify.errors import Stopping, Unavailable
 from aionotify.fanout import Fanout
 from aionotify.history import History
 from aionotify.ids import ForgottenTopics
@@ -171,12 +171,14 @@ class Hub:
                 heapq.heapreplace(self._by_age, (topic.history.oldest_id, name))
         return None
 
+    def open(self) -> None:
+        """Accept clients and notifications, also after a shutdown."""
+        self._closing = False
+
     def ensure_accepting(self) -> None:
-        """Raise Unavailable if the server is stopping."""
+        """Raise Stopping after a shutdown."""
         if self._closing:
-            raise Unavailable(
-                "The server is stopping. Please try again later.", RejectReason.STOPPING
-            )
+            raise Stopping
 
     def ensure_capacity(self) -> None:
         """Raise Unavailable if the server is stopping or the connection limit is reached."""
@@ -241,3 +243,4 @@ class Hub:
             if client.connected:
                 message = "no answer to the close frame within the shutdown grace period"
                 client.disconnect(message, DisconnectReason.CLOSING)
+        self._hurried = False

@@ -8,7 +8,10 @@ from typing import NamedTuple
 ANY_ORIGIN = "*"
 """Among the allowed origins: every origin is allowed."""
 
-_ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([0-9]{1,5}))?")
+NULL_ORIGIN = "null"
+"""The origin of pages without one, such as local files and sandboxed frames."""
+
+_ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://(\[[0-9a-f:.]+\]|[a-z0-9._-]*)(?::([0-9]{1,5}))?")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -34,6 +37,7 @@ class Origin(NamedTuple):
 
     scheme: str
     host: str
+    """Empty for pages of an application that load from no host, as in `file://`."""
     port: int
     """0 if the scheme has no known default port."""
 
@@ -48,6 +52,8 @@ def parse_origin(text: str) -> Origin:
     if found is None:
         raise ValueError
     scheme, host, port = found.groups()
+    if not host and (port or scheme in _DEFAULT_PORTS):
+        raise ValueError
     # Browsers leave the default port out (RFC 6454 §6.1), but users may write it.
     return Origin(scheme, host, int(port) if port else _DEFAULT_PORTS.get(scheme, 0))
 

@@ -13,7 +13,8 @@ from aiohttp import web
 from aionotify.app import create_app
 from aionotify.build import running_build
 from aionotify.errors import ListenError
-from aionotify.http.protocol import connection_factory, drop_malformed_requests
+from aionotify.http.malformed import drop_malformed_requests
+from aionotify.http.protocol import Limits, connection_factory
 from aionotify.incidents import Incidents
 from aionotify.keys import HUB
 from aionotify.limits import raise_file_limit
@@ -69,9 +70,10 @@ async def _run(
     runner = web.AppRunner(app, shutdown_timeout=RESPONSE_TIMEOUT)
     await runner.setup()
     assert runner.server is not None
+    limits = Limits(settings.keepalive_timeout, settings.stall_timeout, app[HUB].stats)
     listeners: list[asyncio.Server] = []
     try:
-        connect = connection_factory(runner.server)
+        connect = connection_factory(runner.server, limits)
         listeners += await _listen(connect, sockets, app[HUB].stats.incidents)
         _log_urls(settings, sockets)
         _warn_if_exposed(settings, sockets)

@@ -15,6 +15,7 @@ from aionotify.errors import Forbidden, Unauthorized
 from aionotify.net import is_loopback
 from aionotify.settings import Settings
 from aionotify.stats import RejectReason
+from aionotify.text import shorten
 
 
 class Access:
@@ -73,7 +74,7 @@ class Access:
     def cors_headers(self, request: web.Request) -> dict[str, str]:
         """Return the headers that let a page of an allowed origin read the response."""
         origin = request.headers.get("Origin")
-        if origin is None or not self._is_allowed_origin(origin, request):
+        if not origin or not self._is_allowed_origin(origin, request):
             return {}
         # The origin itself and never `*`, and `Vary`, so that no cache serves the response to a
         # page of another origin. Without `Access-Control-Allow-Credentials`: there are no cookies.
@@ -100,7 +101,7 @@ class Access:
         # No route has the method OPTIONS, so a preflight is a 405, which lists the methods of the
         # path. Browsers send it without credentials, so it must not need a token.
         if isinstance(error, web.HTTPMethodNotAllowed) and is_preflight(request):
-            return preflight_response(error.allowed_methods)
+            return preflight_response(request, error.allowed_methods)
         if error is None and request.match_info.route.resource not in self._anonymous:
             if request.method in ("GET", "HEAD"):
                 self.require_subscriber(request)
@@ -131,8 +132,13 @@ class Access:
         # simple POST, and it does not apply to WebSockets at all (RFC 6455 §10.2).
         origin = request.headers.get("Origin")
         if origin is not None and not self._is_allowed_origin(origin, request):
+            host = requested_host(request, self._trusted_proxies)
+            # A proxy that passes its own `Host` is the commonest cause, and cannot be told from a
+            # foreign page: nginx adds no header unless it is told to.
             raise Forbidden(
-                "The origin of this page is not allowed. To allow it, add it to "
+                f"The origin of this page is not allowed on the host {shorten(host)!r}. If the "
+                "page is this server's own, have the proxy pass Host or X-Forwarded-Host, the "
+                "latter with AIONOTIFY_TRUSTED_PROXIES. To allow another page, add its origin to "
                 "AIONOTIFY_ALLOWED_ORIGINS, in the form https://example.com.",
                 RejectReason.ORIGIN,
             )

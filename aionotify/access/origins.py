@@ -6,13 +6,18 @@ from functools import lru_cache
 
 from aiohttp import web
 
-from aionotify.net import ANY_ORIGIN, Origin, is_loopback, parse_origin
+from aionotify.access.headers import list_header
+from aionotify.net import ANY_ORIGIN, NULL_ORIGIN, Origin, is_loopback, parse_origin
 
 ALLOWED_HEADERS = "Authorization, Content-Type, Last-Event-ID"
-"""Request headers that pages of allowed origins may set."""
+"""Request headers that pages of allowed origins may set, if a preflight names none."""
 
 PREFLIGHT_LIFETIME = "600"
 """Seconds for which a browser may reuse the response to a preflight."""
+
+_SLASH_AT_END = re.compile(r"(?<!:/)/\Z")
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 # The header `Host`: a name or an address, with IPv6 in brackets, and maybe a port (RFC 9110 §7.2).
 # Splitting at the first colon instead would let `localhost:8000:evil` pass as `localhost`.
@@ -25,12 +30,15 @@ def is_allowed_origin(origin: str, allowed: frozenset[Origin | str], host: str) 
     The origins in `allowed` may, and the server's own. On a loopback address, so may any page
     that was loaded from this machine.
     """
-    if origin == "null":
+    if origin in ("", NULL_ORIGIN):
         # Sandboxed frames, local files and some redirects send `null`, and any site can put its
-        # page into a sandboxed frame. So `null` identifies no page, and only `*` includes it.
-        return ANY_ORIGIN in allowed
+        # page into a sandboxed frame. So `null` identifies no page, and must be allowed by name.
+        # Programs that embed a browser send an empty value.
+        return ANY_ORIGIN in allowed or origin in allowed
     try:
-        page = parse_origin(origin)
+        # Browsers send no `/` at the end, but golang.org/x/net/websocket sends the URL that its
+        # user gives as origin.
+        page = parse_origin(_SLASH_AT_END.sub("", origin))
     except ValueError:
         # Not even `*` includes these: the value is repeated in a header of the response.
         return False
@@ -55,13 +63,21 @@ def is_preflight(request: web.Request) -> bool:
     )
 
 
-def preflight_response(methods: Iterable[str]) -> web.Response:
-    """Return a response that permits `methods`. The allowed origin is added to every response."""
+def preflight_response(request: web.Request, methods: Iterable[str]) -> web.Response:
+    """Permit `methods`, and the headers that the preflight asks for.
+
+    The allowed origin is added to every response.
+    """
+    # Any header: tracing and HTTP libraries add their own (`traceparent`, `X-Requested-With`), and
+    # a header gives a page nothing that its origin does not. Only tokens (RFC 9110 §5.6.2), because
+    # aiohttp 3.14.5 cannot send every value that it receives.
+    asked = list_header(request, "Access-Control-Request-Headers")
+    headers = ", ".join(each for each in asked if _TOKEN.fullmatch(each))
     return web.Response(
         status=204,
         headers={
             "Access-Control-Allow-Methods": ", ".join(sorted(methods)),
-            "Access-Control-Allow-Headers": ALLOWED_HEADERS,
+            "Access-Control-Allow-Headers": headers or ALLOWED_HEADERS,
             "Access-Control-Max-Age": PREFLIGHT_LIFETIME,
         },
     )
@@ -69,6 +85,8 @@ def preflight_response(methods: Iterable[str]) -> web.Response:
 
 def _is_own_origin(page: Origin, host: str) -> bool:
     """Return whether `page` is an origin of the server that was addressed as `host`."""
+    if not page.host:  # `file://` with an empty `Host` would be the same on both sides
+        return False
     # During development a page often comes from another port of this machine (localhost:3000).
     if is_loopback(page.host) and is_loopback_host(host):
         return True

@@ -56,6 +56,8 @@ def _parse_address(text: str) -> str | None:
     found = _ADDRESS_WITH_PORT.fullmatch(text)
     host = (found[1] or found[2]) if found else text
     try:
-        return str(ipaddress.ip_address(host or ""))
+        # Without the zone of `fe80::1%eth0`: `ipaddress` (Python 3.11 to 3.13) accepts any text in
+        # it, and control characters would reach the log.
+        return str(ipaddress.ip_address((host or "").partition("%")[0]))
     except ValueError:
         return None

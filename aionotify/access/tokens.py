@@ -52,8 +52,9 @@ def _tokens_of(request: web.Request) -> Iterator[str]:
     authorization = request.headers.get("Authorization", "")
     if authorization[: len(BEARER)].lower() == BEARER:  # schemes ignore case (RFC 9110 §11.1)
         yield authorization[len(BEARER) :].strip()
-    # Of repeated parameters the last one counts, as in the FastAPI version.
-    yield from request.query.getall("token", [])[-1:]
+    # Of repeated parameters the last one counts, as in the FastAPI version. A space was a `+` that
+    # the client did not escape: no token has a space.
+    yield from (each.replace(" ", "+") for each in request.query.getall("token", [])[-1:])
     # The WebSocket API of browsers cannot set headers, and URLs end up in the logs of proxies: a
     # subprotocol is the only other place that a page controls.
     for protocol in subprotocols(request):

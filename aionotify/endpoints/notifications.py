@@ -32,4 +32,6 @@ async def poll(request: web.Request) -> web.Response:
     complete = b"true" if page.complete else b"false"
     more = b',"more":true' if page.more else b""
     body = b'{"notifications":[%b],"complete":%b,"id":"%d"%b}'
-    return encoded_response(body % (b",".join(entries), complete, page.id, more))
+    # Varnish keeps a response without Cache-Control for two minutes.
+    headers = {"Cache-Control": "no-store"}
+    return encoded_response(body % (b",".join(entries), complete, page.id, more), headers=headers)

@@ -6,7 +6,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from aionotify.decoders import JSON_ENVELOPE, max_json_bytes, message_from_json
-from aionotify.errors import InvalidRequest, MessageTooBig, RequestTimeout
+from aionotify.errors import InvalidRequest, MessageTooBig, RequestTimeout, UnsupportedMediaType
 
 BODY_TIMEOUT = 10.0
 """Seconds in which a body must arrive."""
@@ -16,10 +16,14 @@ async def read_message(request: web.Request, max_message_bytes: int) -> str:
     """Return the message in the body of `request`: plain text, or a JSON object.
 
     The message may still be longer than `max_message_bytes`, but the body is bounded.
-    Raise InvalidRequest, MessageTooBig or RequestTimeout.
+    Raise InvalidRequest, UnsupportedMediaType, MessageTooBig or RequestTimeout.
     """
-    # Any other type counts as text: `curl -d` sends application/x-www-form-urlencoded.
-    is_json = request.content_type == "application/json"
+    # Any other type counts as text: `curl -d` sends application/x-www-form-urlencoded. But the
+    # parts that `curl -F` sends would be published with their boundaries.
+    content_type = request.content_type
+    if content_type == "multipart/form-data":
+        raise UnsupportedMediaType("multipart/form-data is not supported: send the message alone.")
+    is_json = content_type == "application/json"
     limit = max_json_bytes(max_message_bytes) if is_json else max_message_bytes + JSON_ENVELOPE
     if request.content.is_eof() or request.content.total_bytes == request.content_length:
         # The usual case: a small body arrives together with its head. Starting and cancelling a
@@ -34,7 +38,8 @@ async def read_message(request: web.Request, max_message_bytes: int) -> str:
         except TimeoutError:
             raise RequestTimeout(f"The body did not arrive within {BODY_TIMEOUT:g} s.") from None
     try:
-        text = body.decode()
+        # PowerShell and Notepad begin files with a byte order mark, which json.loads refuses.
+        text = body.decode().removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise InvalidRequest(f"The body is not UTF-8 ({error.reason}).") from None
     return message_from_json(text) if is_json else text
@@ -55,6 +60,8 @@ async def _read(request: web.Request, limit: int) -> bytes:
                 raise MessageTooBig(f"The body exceeds the limit of {limit} bytes.")
     except HttpProcessingError:
         # aiohttp 3.14.5 raises what its parser found wrong with the chunks where they are read, and
-        # would answer it with 500 and a traceback.
-        raise InvalidRequest("The body does not match its Transfer-Encoding.") from None
+        # would answer it with 500 and a traceback. `HttpProtocol` adds a body that ends early.
+        raise InvalidRequest(
+            "The body does not match its Transfer-Encoding or Content-Length."
+        ) from None
     return bytes(body)

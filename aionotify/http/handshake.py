@@ -12,7 +12,8 @@ from aionotify.errors import InvalidRequest, UnsupportedVersion, UpgradeRequired
 def handshake_key(request: web.Request) -> str:
     """Return the `Sec-WebSocket-Key` of a valid handshake.
 
-    Raise UpgradeRequired if the request is no handshake, and InvalidRequest for an invalid key.
+    Raise UpgradeRequired if the request is no handshake, InvalidRequest for an invalid key, and
+    HTTPMethodNotAllowed for HEAD.
     """
     headers = request.headers
     # Firefox sends `Connection: keep-alive, Upgrade`. Without "upgrade" in it, `Upgrade` was meant
@@ -25,6 +26,9 @@ def handshake_key(request: web.Request) -> str:
     key = headers.get("Sec-WebSocket-Key", "")
     if not _is_valid(key):
         raise InvalidRequest("Sec-WebSocket-Key must be 16 bytes in base64.")
+    # aiohttp adds HEAD to every route with GET, but a handshake has no other method than GET.
+    if request.method != "GET":
+        raise web.HTTPMethodNotAllowed(request.method, ["GET"])
     return key
 
 

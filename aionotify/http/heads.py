@@ -22,7 +22,10 @@ SUBPROTOCOL = "aionotify"
 
 EVENT_STREAM_HEADERS = {
     "Content-Type": "text/event-stream",
-    "Cache-Control": "no-store",
+    # Caddy's `encode` and Express's `compression` would collect events until a block of data is
+    # full. Caddy up to 2.7 knows `no-transform` not yet, but leaves a response that is encoded.
+    "Cache-Control": "no-store, no-transform",
+    "Content-Encoding": "identity",
     # nginx buffers responses of upstreams, unless this header tells it not to.
     "X-Accel-Buffering": "no",
     # A stream ends only when the connection does.

@@ -11,6 +11,7 @@ tests of `/ws` and `/events` fail: a connection closes early, or input is lost.
 from aiohttp import web
 
 from aionotify.http.heads import Head
+from aionotify.http.protocol import HttpProtocol
 from aionotify.http.query import SubscribeRequest
 from aionotify.notifier import Notifier
 from aionotify.subscriber import Subscriber
@@ -59,6 +60,8 @@ def _take_over(request: web.Request, subscriber: Subscriber) -> bytes:
     Raise ConnectionResetError if the client has disconnected.
     """
     transport, protocol = request.transport, request.protocol
+    if transport is not None and isinstance(protocol, HttpProtocol) and protocol.half_closed:
+        transport.close()  # the client has probably left, and nothing would tell the subscriber
     if transport is None or transport.is_closing():
         # aiohttp 3.14.5 ends a request quietly on any ConnectionError (`RequestHandler.start`).
         raise ConnectionResetError("the client has disconnected")

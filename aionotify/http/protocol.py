@@ -4,20 +4,24 @@ Everything here leans on internals of aiohttp, checked against version 3.14.5.
 """
 
 import asyncio
-import logging
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.http_exceptions import ContentLengthError
 from yarl import URL
 
+from aionotify.errors import Stopping
+from aionotify.http.malformed import MAX_FIELD, MAX_FIELDS, MAX_TARGET, malformed_response
 from aionotify.http.responses import error_response
+from aionotify.net import peer_address
+from aionotify.stall import StallTimer
+from aionotify.stats import DisconnectReason, Stats
 
-logger = logging.getLogger(__name__)
-
-IDLE_TIMEOUT = 10.0
-"""Seconds until a connection without a complete request head is closed."""
+HEAD_TIMEOUT = 10.0
+"""Seconds in which the first request head of a connection must arrive."""
 
 SERVER = "aionotify"
 """The `Server` header. That of aiohttp has its version and Python's, for attackers to look up."""
@@ -25,18 +29,127 @@ SERVER = "aionotify"
 LINGERING_TIMEOUT = 1.0
 """How long to drain the body of a rejected request, in seconds."""
 
-_CLIENT_ERRORS = (HttpProcessingError, web.RequestPayloadError, ConnectionError)
-"""Exceptions in aiohttp's log that clients cause: malformed or aborted requests."""
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What every connection of a server obeys, and where it is counted."""
+
+    keepalive_timeout: float
+    """Seconds that a connection may be idle after a response."""
+
+    stall_timeout: float
+    """Seconds in which a client must accept at least one byte of a response."""
+
+    stats: Stats
 
 
 class HttpProtocol(web.RequestHandler):
-    """aiohttp's request handler with JSON error bodies, for errors outside our handlers.
+    """aiohttp's request handler, which answers every request that it has received.
 
-    These are malformed requests, an unsupported `Expect`, and unhandled exceptions. For all of
-    them aiohttp responds in plain text or HTML.
+    aiohttp alone forgets requests when the client or the server ends the connection, waits for
+    clients that read nothing for ever, and answers errors outside our handlers (malformed requests,
+    an unsupported `Expect`, unhandled exceptions) in plain text or HTML.
     """
 
-    __slots__ = ()
+    __slots__ = ("_answered", "_ending", "_limits", "_stall_timer", "half_closed")
+
+    def __init__(self, server: web.Server, limits: Limits) -> None:
+        """Create the protocol of a new connection to `server`."""
+        super().__init__(
+            server,
+            loop=asyncio.get_running_loop(),
+            # Its lines would hold the query and with it tokens; `logs.py` logs requests instead.
+            # aiohttp's documentation allows None, but its types do not.
+            access_log=None,  # type: ignore[arg-type]
+            # aiohttp decompresses a body even if nothing reads it: a few KiB become gigabytes.
+            auto_decompress=False,
+            keepalive_timeout=limits.keepalive_timeout,
+            max_line_size=MAX_TARGET,
+            max_field_size=MAX_FIELD,
+            max_headers=MAX_FIELDS,
+            # Closing with unread data resets the connection, and the client might not see its 413
+            # (RFC 9112 §9.6). The default of 10 s would let it keep the connection for longer.
+            lingering_time=LINGERING_TIMEOUT,
+        )
+        self._limits = limits
+        self._stall_timer: StallTimer | None = None
+        self._answered = 0
+        self._ending = False
+        self.half_closed = False
+        """Whether the client sends nothing more, but may still read."""
+
+    @property
+    def _busy(self) -> bool:
+        """Whether a request has been received and not answered yet."""
+        # Counted, because between two of its tasks aiohttp 3.14.5 has the request nowhere.
+        return self._request_count > self._answered
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take over `transport`, and give the client `HEAD_TIMEOUT` seconds for its first head."""
+        super().connection_made(transport)
+        assert self.transport is not None
+        # With a limit of 0, every byte that the kernel does not take at once pauses writing, and
+        # starts the stall timer. Below the default limit of 64 KiB, nothing would notice.
+        self.transport.set_write_buffer_limits(high=0)
+        # The timer starts with the connection and no byte restarts it, so it also closes clients
+        # that send nothing, or a request head one byte at a time. After a response, aiohttp starts
+        # it anew with the keep-alive time-out.
+        assert self._keepalive_handle is not None
+        self._keepalive_handle.cancel()
+        self._next_keepalive_close_time = self._loop.time() + HEAD_TIMEOUT
+        self._keepalive_handle = self._loop.call_at(
+            self._next_keepalive_close_time, self._process_keepalive
+        )
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Forget the connection. `hijack` calls this as well, when a subscriber takes it over."""
+        self._cancel_stall_timer()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Watch the client: the kernel did not take everything of a response."""
+        super().pause_writing()
+        assert self.transport is not None
+        # Until `resume_writing`, whatever a check finds.
+        self._stall_timer = StallTimer(self.transport, self._limits.stall_timeout, self._on_stall)
+
+    def resume_writing(self) -> None:
+        """Continue: the transport's buffer is empty again."""
+        self._cancel_stall_timer()
+        super().resume_writing()
+
+    # asyncio's own signature is `bool | None`.
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Keep the connection of a half-closed client until its requests are answered."""
+        # For example `nc -N`, and HTTP/1.0 clients that mark the end of a request so. aiohttp
+        # alone would publish the notification, and close the connection without the 201.
+        if not self._busy:
+            return False
+        self.half_closed = self._ending = True
+        # In the next turn, when the request is sure to have its task.
+        error = ContentLengthError("The connection ended within the body.")
+        self._loop.call_soon(self._fail_body, error)
+        return True
+
+    def close(self) -> None:
+        """Close the connection once every request that has arrived is answered.
+
+        aiohttp calls this when the server stops, and to break a connection off after a response.
+        """
+        if self._busy:
+            # Not aiohttp's `close`: it discards all further input, and so the rest of a body.
+            self._ending = True
+            return
+        super().close()
+        # aiohttp leaves an idle connection open until all others are finished, and ignores requests
+        # on it meanwhile.
+        if self.transport is not None:
+            self.transport.close()
+
+    async def shutdown(self, timeout: float | None = 15.0) -> None:
+        """End the connection within `timeout` seconds: the server has nothing else to wait for."""
+        self._fail_body(Stopping())
+        await super().shutdown(timeout)
 
     def handle_error(
         self,
@@ -50,7 +163,7 @@ class HttpProtocol(web.RequestHandler):
         # a second one behind half of the first would be taken for the rest of its body.
         response = super().handle_error(request, status, exc, message)
         if status == 400:
-            response = error_response(400, _parser_message(message))
+            response = malformed_response(exc, message)
         elif isinstance(response, web.Response):
             response = error_response(status, response.reason or "")
         # It is unknown where a malformed request ends and the next one starts.
@@ -66,55 +179,42 @@ class HttpProtocol(web.RequestHandler):
         if isinstance(resp, web.HTTPError):
             resp = error_response(resp.status, resp.text or resp.reason)
         resp.headers["Server"] = SERVER
-        return await super().finish_response(request, resp, start_time)
+        if self._ending and not self._messages:
+            resp.force_close()
+        try:
+            return await super().finish_response(request, resp, start_time)
+        finally:
+            self._answered += 1
+
+    def _fail_body(self, error: Exception) -> None:
+        """Let the reader of a body that has not arrived completely fail with `error`."""
+        payload = self._messages[-1][1] if self._messages else None
+        if payload is None and self._current_request is not None:
+            payload = self._current_request.content
+        if payload is not None and not payload.is_eof():
+            payload.set_exception(error)
+
+    def _on_stall(self) -> None:
+        assert self.transport is not None
+        stats, timeout = self._limits.stats, self._limits.stall_timeout
+        stats.disconnected[DisconnectReason.STALLED] += 1
+        address = peer_address(self.transport)
+        line = f"disconnected client {address}: no data accepted for {timeout:g} s"
+        stats.incidents.report(DisconnectReason.STALLED, line)
+        self.transport.abort()
+
+    def _cancel_stall_timer(self) -> None:
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None
 
 
-def connection_factory(server: web.Server) -> Callable[[], HttpProtocol]:
+def connection_factory(server: web.Server, limits: Limits) -> Callable[[], HttpProtocol]:
     """Return a function that creates the protocol of a new connection to `server`."""
     # aiohttp's runner always creates its own RequestHandler (`Server.__call__`), which cannot be
     # replaced, so the sockets are opened without its `SockSite`.
     server.request_factory = _default_target(server.request_factory)
-    loop = asyncio.get_running_loop()
-
-    def connect() -> HttpProtocol:
-        return HttpProtocol(
-            server,
-            loop=loop,
-            # Its lines would hold the query and with it tokens; `logs.py` logs requests instead.
-            # aiohttp's documentation allows None, but its types do not.
-            access_log=None,  # type: ignore[arg-type]
-            # aiohttp decompresses a body even if nothing reads it: a few KiB become gigabytes.
-            auto_decompress=False,
-            # The timer starts with the connection and no byte restarts it, so it also closes
-            # clients that send nothing, or a request head one byte at a time.
-            keepalive_timeout=IDLE_TIMEOUT,
-            # Closing with unread data resets the connection, and the client might not see its 413
-            # (RFC 9112 §9.6). The default of 10 s would let it keep the connection for longer.
-            lingering_time=LINGERING_TIMEOUT,
-        )
-
-    return connect
-
-
-def drop_malformed_requests() -> None:
-    """Keep malformed and aborted requests out of the log of aiohttp, for the whole process."""
-    # Adding the same function twice has no effect, so several servers in one process are fine.
-    logging.getLogger("aiohttp.server").addFilter(_drop_malformed_requests)
-
-
-def _drop_malformed_requests(record: logging.LogRecord) -> bool:
-    """Drop aiohttp's tracebacks of malformed and aborted requests.
-
-    They flood the log, and they quote the request, which may hold a token.
-    """
-    error = record.exc_info[1] if record.exc_info else None
-    # For an `Expect` that is not UTF-8, aiohttp quotes the value in the text of its 417, and fails
-    # to encode it. Only this text tells such a UnicodeEncodeError from one of ours.
-    bad_expect = isinstance(error, UnicodeEncodeError) and error.object.startswith("Unknown Expect")
-    if not bad_expect and not isinstance(error, _CLIENT_ERRORS):
-        return True
-    logger.debug("malformed or aborted request (%s)", type(error).__name__)
-    return False
+    return partial(HttpProtocol, server, limits)
 
 
 def _default_target(make_request: Callable[..., web.BaseRequest]) -> Callable[..., web.BaseRequest]:
@@ -131,11 +231,3 @@ def _default_target(make_request: Callable[..., web.BaseRequest]) -> Callable[..
         return make_request(message, *arguments)
 
     return request
-
-
-def _parser_message(message: str | None) -> str:
-    """Return the parser's message as a sentence, without the excerpt of the request in it."""
-    # Messages end in an excerpt, on the same line ("… when reading: b'GET /'") or on the next ones
-    # ("Invalid header token:\n\n  b'GET /'\n   ^"). It may hold a token, and clients log errors.
-    problem = (message or "").partition("\n")[0].partition(": ")[0].rstrip(":. ")
-    return f"Malformed HTTP request ({problem or 'bad request'})."

@@ -46,7 +46,7 @@ def websocket_request(request: web.Request, client_address: str | None) -> Subsc
 
 
 def event_stream_request(request: web.Request, client_address: str | None) -> SubscribeRequest:
-    """Parse `/events[?topic=][&since=]`, and the header Last-Event-ID, which takes precedence.
+    """Parse `/events[?topic=][&since=][&lastEventId=]`, and Last-Event-ID, which takes precedence.
 
     An EventSource sends the header when it reconnects, to the URL with the `since=` of its start.
     """
@@ -70,9 +70,10 @@ def parse_topic(request: web.Request) -> str:
 
 
 def parse_since(request: web.Request) -> int | None:
-    """Return `?since=`, the id of a notification, or None."""
+    """Return `?since=`, the id of a notification, or None if it is missing or empty."""
+    # Empty: a client that has seen nothing yet. An EventSource would give up for good after a 400.
     text = _parameter(request, "since")
-    if text is None:
+    if not text:
         return None
     if not _ID.fullmatch(text):
         raise _invalid("since", text, "the id of a notification, up to 16 digits")
@@ -80,9 +81,12 @@ def parse_since(request: web.Request) -> int | None:
 
 
 def _parse_last_event_id(request: web.Request) -> int | None:
-    """Return the id to resume after: the header Last-Event-ID (WHATWG HTML §9.2.4), or `since`."""
+    """Return the id to resume after: the header Last-Event-ID (WHATWG HTML §9.2.4), or `since`.
+
+    Polyfills that cannot set headers send `lastEventId=` instead (Yaffle/EventSource).
+    """
     # An EventSource that has seen no id sends no header; some polyfills send an empty one.
-    text = request.headers.get("Last-Event-ID", "")
+    text = request.headers.get("Last-Event-ID") or _parameter(request, "lastEventId")
     if not text:
         return parse_since(request)
     # An id that is not ours gets a gap, by way of 0, which is older than every id. An EventSource

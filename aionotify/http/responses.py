@@ -1,5 +1,6 @@
 """HTTP responses: compact JSON, for errors too."""
 
+import re
 from collections.abc import Mapping
 
 from aiohttp import web
@@ -7,6 +8,8 @@ from aiohttp.typedefs import Handler
 
 from aionotify.encoders import compact_json
 from aionotify.errors import RequestError
+
+_SLASHES = re.compile("//+")
 
 
 def json_response(
@@ -50,14 +53,25 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
 
 
 def _redirect(request: web.Request) -> web.Response | None:
-    """Return a redirect to the path without its trailing `/`, or None if there is no such path.
+    """Return a redirect to the path without its superfluous slashes, or None if there is none.
 
-    Starlette redirected so, and layer 1 has it. The query is kept as it is.
+    Starlette redirected `/health/` so, and layer 1 has it. The query is kept as it is.
     """
-    path = request.path.rstrip("/")
+    path = _SLASHES.sub("/", request.path).rstrip("/") or "/"
     # aiohttp's normalize_path_middleware redirects only if the target resolves for the method;
     # Starlette's does for each. Resources include the prefix under which `app` is mounted.
-    if all(path != resource.canonical for resource in request.app.router.resources()):
+    known = any(path == resource.canonical for resource in request.app.router.resources())
+    if not known or path == request.path:
         return None
+    location = _relative(path, request.rel_url.raw_path)
     query = request.rel_url.raw_query_string
-    return web.Response(status=307, headers={"Location": f"{path}?{query}" if query else path})
+    return web.Response(
+        status=307, headers={"Location": f"{location}?{query}" if query else location}
+    )
+
+
+def _relative(target: str, base: str) -> str:
+    """Return the reference that leads from the path `base` to the path `target` (RFC 3986 §5.2)."""
+    # Relative, because a proxy may have removed a prefix from the path: behind `location /notify/`,
+    # `/ui` would be a page of another application.
+    return "../" * (base.count("/") - 1) + target[1:]

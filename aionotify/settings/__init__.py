@@ -68,6 +68,10 @@ class Settings:
         "disconnected. 0 turns pings off.")
     stall_timeout: float = option(30, integer(1, 3600, unit="whole seconds"), group=Group.TIMEOUTS,
         help="Seconds after which a client that accepts no data is disconnected.")
+    keepalive_timeout: float = option(75, integer(1, 3600, unit="whole seconds"),
+        group=Group.TIMEOUTS,
+        help="Seconds after which an idle HTTP connection is closed. Load balancers reuse idle "
+        "connections for 60 s, and answer 502 if the server closes one first.")
     shutdown_grace: float = option(5, integer(0, 300, unit="whole seconds"), group=Group.TIMEOUTS,
         help="Seconds in which clients are disconnected, one after another, when the server stops.")
     admin_tokens: tuple[str, ...] = option((), TOKENS, group=Group.ACCESS, secret=True,
@@ -79,7 +83,7 @@ class Settings:
         help="Token required to subscribe and read; an admin token works too. Unset: anyone can.")
     allowed_origins: tuple[Origin | str, ...] = option((), ORIGINS, group=Group.ACCESS,
         help="Other origins whose web pages may connect, as `https://example.com`, several "
-        "separated by commas; `*` allows any.")
+        "separated by commas; `file://` and `null` for pages without a host; `*` allows any.")
     trusted_proxies: int = option(0, integer(0, 10), group=Group.ACCESS,
         help="Number of trusted reverse proxies (for `X-Forwarded-For`, `Forwarded` and "
         "`X-Forwarded-Host`).")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from aionotify.net import ANY_ORIGIN, Address, Origin, parse_origin
+from aionotify.net import ANY_ORIGIN, NULL_ORIGIN, Address, Origin, parse_origin
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -91,7 +91,7 @@ def _address(text: str) -> Address:
 
 
 def _origin(text: str) -> Origin | str:
-    return text if text == ANY_ORIGIN else parse_origin(text)
+    return text if text in (ANY_ORIGIN, NULL_ORIGIN) else parse_origin(text)
 
 
 def _token(text: str) -> str:
@@ -108,7 +108,8 @@ _HOSTS = comma_separated(
 HOSTS = Parser(lambda text: ",".join(_HOSTS.parse(text)), _HOSTS.expected)
 ADDRESSES = comma_separated(_address, "host or host:port, several separated by commas")
 ORIGINS = comma_separated(
-    _origin, "origins like https://example.com, several separated by commas, or * for any"
+    _origin,
+    "origins like https://example.com, file:// or null, several separated by commas, or * for any",
 )
 TOKENS = comma_separated(
     _token,

@@ -32,7 +32,10 @@ no       | http://localhost.evil   | localhost:8000
 no       | http://127.0.0.1.evil   | localhost:8000
 no       | http://evil.example     | localhost:8000
 no       | null                    | localhost:8000
-no       | https://app.example/    | notify.example
+yes      | https://app.example/    | notify.example
+no       | https://app.example//   | notify.example
+no       | file://                 | notify.example
+no       |                         | notify.example
 no       | https://a@app.example   | notify.example
 no       | https://app.example, https://app.example | notify.example
 no       | app.example             | notify.example
@@ -71,7 +74,9 @@ async def test_origins_are_allowed_by_table(aiohttp_server: Serve) -> None:
         assert reply.status == {"yes": 200, "no": 403}[accepted], line
 
 
-@pytest.mark.parametrize("origin", ["null", "https://anywhere.example", "capacitor://app"])
+@pytest.mark.parametrize(
+    "origin", ["null", "file://", "https://anywhere.example", "capacitor://app"]
+)
 async def test_wildcard_allows_every_origin(aiohttp_server: Serve, origin: str) -> None:
     port = await start(aiohttp_server, Settings(allowed_origins=("*",)))
     for target in ("/health", "/events", "/nowhere"):
@@ -82,8 +87,10 @@ async def test_wildcard_allows_every_origin(aiohttp_server: Serve, origin: str) 
 
 async def test_wildcard_rejects_malformed_origin(aiohttp_server: Serve) -> None:
     port = await start(aiohttp_server, Settings(allowed_origins=("*",)))
-    for origin in ("\ud800".encode(errors="surrogatepass").decode("latin-1"), "é", "x", ""):
+    for origin in ("\ud800".encode(errors="surrogatepass").decode("latin-1"), "é", "x"):
         assert (await ask(port, "GET", "/events", {"Origin": origin})).status == 403
+    reply = await ask(port, "GET", "/events", {"Origin": ""})
+    assert (reply.status, "access-control-allow-origin" in reply.headers) == (200, False)
 
 
 async def test_preflight_lists_methods_and_headers(aiohttp_server: Serve) -> None:

@@ -21,7 +21,8 @@ pytestmark = pytest.mark.both_loops
 HEAD = (
     b"HTTP/1.1 200 OK\r\n"
     b"Content-Type: text/event-stream\r\n"
-    b"Cache-Control: no-store\r\n"
+    b"Cache-Control: no-store, no-transform\r\n"
+    b"Content-Encoding: identity\r\n"
     b"X-Accel-Buffering: no\r\n"
     b"Connection: close\r\n"
 )

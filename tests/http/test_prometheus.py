@@ -112,6 +112,22 @@ async def test_format_is_negotiated(aiohttp_server: Serve) -> None:
     assert (await page(port, openmetrics)).endswith("# EOF\n")
 
 
+@pytest.mark.parametrize(
+    "accept",
+    [
+        *(b"text/plain;version=latest", b"application/openmetrics-text;version=x", b"*/*", b"\xff"),
+        *(b"text/plain;version=", b"text/plain;version=\xff", b"text/plain;version=" + b"9" * 5000),
+        *(
+            b"application/openmetrics-text;version=2.\xff",
+            b"application/openmetrics-text;version=1.a",
+        ),
+    ],
+)
+async def test_any_accept_gets_metrics(aiohttp_server: Serve, accept: bytes) -> None:
+    port = await serve(aiohttp_server, create_app(alone()))
+    assert "aionotify_topics 0.0\n" in await page(port, b"Accept: " + accept)
+
+
 async def test_metrics_need_user_token(aiohttp_server: Serve) -> None:
     token = "a-token-of-a-subscriber"
     app = create_app(alone(user_tokens=(token,)))

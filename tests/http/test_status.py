@@ -94,7 +94,7 @@ async def test_health_counts_recents_and_websockets(
 
 @pytest.mark.parametrize(
     "target",
-    [b"/nope", b"/Health", b"/health/x", b"//", b"//health", b"/;/health", b"/%00"],
+    [b"/nope", b"/Health", b"/health/x", b"//health/x", b"/;/health", b"/%00"],
     ids=repr,
 )
 @pytest.mark.parametrize("method", [b"GET", b"POST", b"DELETE", b"OPTIONS"])
@@ -117,21 +117,23 @@ async def test_wrong_method_is_405(port: int, method: bytes, path: bytes) -> Non
 @pytest.mark.parametrize(
     ("target", "location"),
     [
-        (b"/health/", b"/health"),
-        (b"/messages/", b"/messages"),
-        (b"/ws/", b"/ws"),
-        (b"/health//", b"/health"),
-        (b"/health%2F", b"/health"),
-        (b"/he%61lth/", b"/health"),
-        (b"http://elsewhere.example/health/?a=1", b"/health?a=1"),
-        (b"/ws/?client=admin", b"/ws?client=admin"),
-        (b"/health/?", b"/health"),
-        (b"/health/?a=%20b&c&d=%c3%A9+f&&=?", b"/health?a=%20b&c&d=%c3%A9+f&&=?"),
+        (b"/health/", b"../health"),
+        (b"/messages/", b"../messages"),
+        (b"//health", b"../health"),
+        (b"//", b"../"),
+        (b"/ws/", b"../ws"),
+        (b"/health//", b"../../health"),
+        (b"/health%2F", b"health"),
+        (b"/he%61lth/", b"../health"),
+        (b"http://elsewhere.example/health/?a=1", b"../health?a=1"),
+        (b"/ws/?client=admin", b"../ws?client=admin"),
+        (b"/health/?", b"../health"),
+        (b"/health/?a=%20b&c&d=%c3%A9+f&&=?", b"../health?a=%20b&c&d=%c3%A9+f&&=?"),
     ],
     ids=repr,
 )
 @pytest.mark.parametrize("method", [b"GET", b"POST"])
-async def test_trailing_slash_redirects_with_query(
+async def test_superfluous_slash_redirects_with_query(
     port: int, method: bytes, target: bytes, location: bytes
 ) -> None:
     answer = await exchange(port, b"%b %b HTTP/1.1" % (method, target))
@@ -150,4 +152,4 @@ async def test_percent_encoded_path_matches(port: int) -> None:
 async def test_head_is_redirected(port: int) -> None:
     answer = await exchange(port, b"HEAD /health/?a=1 HTTP/1.1")
     assert answer.status == b"HTTP/1.1 307 Temporary Redirect"
-    assert answer.headers[0] == b"Location: /health?a=1"
+    assert answer.headers[0] == b"Location: ../health?a=1"

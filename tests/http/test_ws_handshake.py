@@ -165,6 +165,12 @@ async def test_head_is_426(port: int) -> None:
     assert answer.body == b""
 
 
+async def test_handshake_with_head_is_405(port: int) -> None:
+    answer = await exchange(port, b"HEAD /ws HTTP/1.1", *HANDSHAKE, b"Connection: Upgrade")
+    assert answer.status == b"HTTP/1.1 405 Method Not Allowed"
+    assert b"Allow: GET" in answer.headers
+
+
 async def test_connection_limit_is_503(
     serve: Serve,
 ) -> None:

@@ -20,6 +20,7 @@ http {{
     client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
     fastcgi_temp_path {folder}/fastcgi; uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
+    gzip on; gzip_types text/event-stream; gzip_proxied any;
     server {{
         listen 127.0.0.1:{port};
         location {prefix}/ {{ proxy_pass http://127.0.0.1:{upstream}{path}; }}
@@ -32,7 +33,10 @@ http {{
     }}
 }}
 """
-"""It only says where to pass requests. With a path, nginx replaces the prefix by it."""
+"""It says where to pass requests, and to compress the responses, streams of events as well.
+
+With a path, nginx replaces the prefix by it.
+"""
 
 
 @asynccontextmanager

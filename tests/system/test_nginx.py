@@ -36,7 +36,9 @@ async def test_events_pass_unbuffered(proxy: str) -> None:
     ):
         assert response.status == 200
         assert response.content_type == "text/event-stream"
-        assert response.headers["Cache-Control"] == "no-store"
+        assert response.headers["Cache-Control"] == "no-store, no-transform"
+        # nginx would compress it, as `gzip_types` says.
+        assert response.headers["Content-Encoding"] == "identity"
         first, second, *_ = await next_block(response)
         assert (first[:7], second) == ("retry: ", "event: subscribed")
         for number in range(20):
@@ -61,6 +63,31 @@ async def test_events_resume_through_proxy(proxy: str) -> None:
         resumed = [(await next_block(response))[0] for _ in range(2)]
         assert resumed == [f"id: {id}" for id in ids[1:]]
         assert (await next_block(response))[:2] == ["event: subscribed", f"id: {ids[-1]}"]
+
+
+async def test_redirect_stays_below_prefix(server: ServerProcess, tmp_path: Path) -> None:
+    async with (
+        running_nginx(server.port, tmp_path, "/notify") as address,
+        aiohttp.ClientSession() as session,
+        session.get(f"http://{address}/notify/ui/?a=1") as response,
+    ):
+        assert (response.status, str(response.url)) == (200, f"http://{address}/notify/ui?a=1")
+
+
+async def test_proxy_that_hides_host_is_told_how_to_pass_it(
+    proxy: str, server: ServerProcess
+) -> None:
+    """nginx passes the name of its upstream as `Host` unless it is told otherwise."""
+    page = {"Host": "notify.example", "Origin": "http://notify.example"}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"http://{proxy}/health", headers=page) as response,
+    ):
+        assert response.status == 403
+        detail = (await response.json())["detail"]
+    assert f"not allowed on the host '127.0.0.1:{server.port}'" in detail
+    for text in (detail, server.output()):
+        assert "have the proxy pass Host or X-Forwarded-Host" in text
 
 
 async def test_websocket_passes_proxy(proxy: str) -> None:

@@ -42,6 +42,23 @@ def test_other_json_is_invalid(text: str) -> None:
         message_from_json(text)
 
 
+@pytest.mark.parametrize(
+    ("document", "sentence"),
+    [
+        ({"priority": 5}, "'priority': unknown member (expected message)"),
+        ({"topic": "x"}, "'topic': unknown member (expected in the URL, as ?topic=NAME)"),
+        ({"b": 1, "a": 2}, "'a': unknown member (expected message)"),
+        ({"x" * 200: 1}, f"'{'x' * 100}…': unknown member (expected message)"),
+        ({"\ud800": 1}, r"'\ud800': unknown member (expected message)"),
+    ],
+)
+def test_unknown_member_is_named(document: dict[str, object], sentence: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        message_from_json(json.dumps({"message": "Hello", **document}))
+    assert str(caught.value) == sentence
+    assert str(caught.value).encode()
+
+
 def _utf_16_units(text: str) -> list[int]:
     encoded = text.encode("utf-16-be")
     return [int.from_bytes(encoded[at : at + 2], "big") for at in range(0, len(encoded), 2)]

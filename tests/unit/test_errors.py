@@ -34,6 +34,7 @@ def test_every_error_has_the_same_base() -> None:
         (errors.Forbidden, 403, {}),
         (errors.RequestTimeout, 408, {}),
         (errors.MessageTooBig, 413, {}),
+        (errors.UnsupportedMediaType, 415, {}),
         (errors.UpgradeRequired, 426, {"Upgrade": "websocket"}),
         (
             errors.UnsupportedVersion,
@@ -41,6 +42,7 @@ def test_every_error_has_the_same_base() -> None:
             {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"},
         ),
         (errors.Unavailable, 503, {"Retry-After": "5"}),
+        (errors.Stopping, 503, {"Retry-After": "5"}),
     ],
 )
 def test_status_and_headers_of_each(

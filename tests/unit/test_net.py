@@ -1,8 +1,10 @@
 """Addresses and origins, read from text and compared."""
 
+import asyncio
+
 import pytest
 
-from aionotify.net import Address, Origin, is_loopback, parse_origin
+from aionotify.net import Address, Origin, is_loopback, parse_origin, peer_address
 
 
 @pytest.mark.parametrize(
@@ -28,6 +30,7 @@ def test_address_is_written_for_urls(address: Address, text: str) -> None:
         ("http://127.0.0.1:3000", ("http", "127.0.0.1", 3000)),
         ("capacitor://localhost", ("capacitor", "localhost", 0)),
         ("chrome-extension://abc", ("chrome-extension", "abc", 0)),
+        ("file://", ("file", "", 0)),
     ],
 )
 def test_origin_is_parsed(text: str, origin: Origin) -> None:
@@ -42,6 +45,8 @@ def test_origin_is_parsed(text: str, origin: Origin) -> None:
         "*",
         "app.example",
         "http://",
+        "https://:443",
+        "file://:80",
         "https://app.example/",
         "https://app.example:",
         "https://app.example:123456",
@@ -58,6 +63,19 @@ def test_malformed_origin_is_rejected(text: str) -> None:
     """U+212A is the Kelvin sign, which becomes `k` in lower case."""
     with pytest.raises(ValueError, match=r"^$"):
         parse_origin(text)
+
+
+@pytest.mark.parametrize(
+    ("peer", "text"),
+    [
+        (("192.0.2.1", 4711), "192.0.2.1:4711"),
+        (("::1", 4711, 0, 0), "[::1]:4711"),
+        ("", "unknown"),
+        (None, "unknown"),
+    ],
+)
+def test_peer_address_is_written_for_the_log(peer: object, text: str) -> None:
+    assert peer_address(asyncio.Transport({"peername": peer})) == text
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from aiohttp.test_utils import make_mocked_request
 
 from aionotify import Settings
 from aionotify.access import Access
-from aionotify.errors import Unauthorized
+from aionotify.errors import Forbidden, Unauthorized
 from aionotify.net import parse_origin
 from aionotify.stats import RejectReason
 from tests.support.access import ADMIN, ALLOWED, FOREIGN, OLD_ADMIN, USER, WRONG, with_token
@@ -86,6 +86,18 @@ def test_client_address_counts_trusted_proxies(proxies: int, address: str | None
     access = Access(Settings(trusted_proxies=proxies))
     request = request_with(None, **{"X-Forwarded-For": "192.0.2.1"})
     assert access.client_address(request) == address
+
+
+async def test_foreign_origin_gets_the_commonest_remedy() -> None:
+    """A proxy that passes its own `Host` looks just the same as a foreign page."""
+
+    async def handler(request: web.Request) -> web.Response:
+        raise AssertionError
+
+    with pytest.raises(Forbidden) as rejected:
+        await OPEN.authorize(request_with(None, Origin=FOREIGN), handler)
+    assert "not allowed on the host 'localhost'" in str(rejected.value)
+    assert "have the proxy pass Host or X-Forwarded-Host" in str(rejected.value)
 
 
 def test_cors_headers_are_for_allowed_origins() -> None:

@@ -11,7 +11,7 @@ from aionotify.access.origins import (
     is_preflight,
     preflight_response,
 )
-from aionotify.net import ANY_ORIGIN, parse_origin
+from aionotify.net import ANY_ORIGIN, NULL_ORIGIN, Origin, parse_origin
 
 HOST = "notify.example"
 APP = frozenset({parse_origin("https://app.example")})
@@ -62,15 +62,33 @@ def test_allowed_origins_are_compared_as_a_whole(origin: str, allowed: bool) -> 
     assert is_allowed_origin(origin, APP, HOST) is allowed
 
 
-@pytest.mark.parametrize("origin", ["null", "https://anywhere.example", "capacitor://app"])
+@pytest.mark.parametrize(
+    "origin",
+    ["", "null", "file://", "qrc://", "https://anywhere.example", "capacitor://app", "https://a/"],
+)
 def test_wildcard_includes_every_origin(origin: str) -> None:
     assert is_allowed_origin(origin, ANY, HOST)
     assert not is_allowed_origin(origin, APP, HOST)
 
 
-@pytest.mark.parametrize("origin", ["", "x", "é", "http://", "https://a/", "https://u@a", "\udcff"])
+@pytest.mark.parametrize("origin", ["x", "é", "http://", "https://a//", "https://u@a", "\udcff"])
 def test_wildcard_rejects_malformed_origin(origin: str) -> None:
     assert not is_allowed_origin(origin, ANY, HOST)
+
+
+@pytest.mark.parametrize("origin", ["file://", "file:///", "null"])
+def test_origin_without_host_is_allowed_by_name(origin: str) -> None:
+    allowed: frozenset[Origin | str] = frozenset({NULL_ORIGIN, parse_origin("file://")})
+    assert is_allowed_origin(origin, allowed, HOST)
+    assert not is_allowed_origin(origin, APP, HOST)
+    assert not is_allowed_origin(origin, NONE, "")
+
+
+def test_slash_at_the_end_is_no_other_origin() -> None:
+    """The WebSocket client of golang.org/x/net sends it."""
+    assert is_allowed_origin("http://localhost/", NONE, "localhost:8000")
+    assert is_allowed_origin("https://app.example/", APP, HOST)
+    assert not is_allowed_origin("https://evil.example/", APP, HOST)
 
 
 @pytest.mark.parametrize("host", ["", "a b", "x:y:z", "[::1"])
@@ -116,7 +134,24 @@ def test_preflight_is_recognized(method: str, headers: dict[str, str], expected:
 
 
 def test_preflight_response_sorts_methods() -> None:
-    response = preflight_response({"POST", "GET", "HEAD"})
+    request = make_mocked_request("OPTIONS", "/")
+    response = preflight_response(request, {"POST", "GET", "HEAD"})
     assert response.status == 204
     assert response.headers["Access-Control-Allow-Methods"] == "GET, HEAD, POST"
     assert response.headers["Access-Control-Max-Age"] == "600"
+
+
+@pytest.mark.parametrize(
+    ("asked", "allowed"),
+    [
+        ("X-Requested-With, traceparent,baggage", "X-Requested-With, traceparent, baggage"),
+        ("cache-control", "cache-control"),
+        ("a, b\x7f, c d, é, e", "a, e"),
+        ("é", "Authorization, Content-Type, Last-Event-ID"),
+    ],
+)
+def test_preflight_permits_every_header(asked: str, allowed: str) -> None:
+    """But it repeats only what can be the name of a header."""
+    headers = {"Access-Control-Request-Headers": asked}
+    response = preflight_response(make_mocked_request("OPTIONS", "/", headers=headers), {"GET"})
+    assert response.headers["Access-Control-Allow-Headers"] == allowed

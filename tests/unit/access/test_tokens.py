@@ -60,6 +60,14 @@ def test_last_query_parameter_counts() -> None:
     )
 
 
+def test_plus_in_query_needs_no_escape() -> None:
+    """`+` means a space in a query, and no token has a space."""
+    token = "base64+token+16/"
+    for written in (token, token.replace("+", "%2B"), token.replace("+", "%20")):
+        request = make_mocked_request("GET", f"/?token={written}")
+        assert has_token(request, [digest(token)])
+
+
 def test_wrong_token_does_not_hide_valid_one() -> None:
     headers = {"Authorization": f"Bearer {WRONG}", "Sec-WebSocket-Protocol": f"token.{USER}"}
     assert has_token(make_mocked_request("GET", "/", headers=headers), [digest(USER)])

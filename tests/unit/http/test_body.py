@@ -6,12 +6,12 @@ from collections.abc import Iterable
 import pytest
 from aiohttp import StreamReader, web
 from aiohttp.base_protocol import BaseProtocol
-from aiohttp.http_exceptions import TransferEncodingError
+from aiohttp.http_exceptions import ContentLengthError, TransferEncodingError
 from aiohttp.test_utils import make_mocked_request
 
 import aionotify.http.body
 from aionotify.decoders import JSON_ENVELOPE, max_json_bytes
-from aionotify.errors import InvalidRequest, MessageTooBig, RequestTimeout
+from aionotify.errors import InvalidRequest, MessageTooBig, RequestTimeout, UnsupportedMediaType
 from aionotify.http.body import read_message
 
 LIMIT = 10
@@ -49,6 +49,20 @@ async def test_body_is_the_message(headers: dict[str, str]) -> None:
     assert await read_message(post([b'{"a":', b' "\xc3', b"\xa9"], headers), LIMIT) == '{"a": "é'
 
 
+@pytest.mark.parametrize("headers", [{}, JSON], ids=["text", "json"])
+async def test_byte_order_mark_is_dropped(headers: dict[str, str]) -> None:
+    body = b'\xef\xbb\xbf{"message":"a"}'
+    assert await read_message(post([body], headers), LIMIT) == (
+        "a" if headers else '{"message":"a"}'
+    )
+
+
+async def test_form_data_is_415() -> None:
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    with pytest.raises(UnsupportedMediaType, match=r"^multipart/form-data is not supported: "):
+        await read_message(post([b"--x\r\n"], headers), LIMIT)
+
+
 async def test_json_body_contains_the_message() -> None:
     assert await read_message(post([b'{"message":"\\u00e9"}'], JSON), LIMIT) == "é"
 
@@ -76,9 +90,10 @@ async def test_compressed_body_is_invalid(encoding: str) -> None:
         await read_message(post([b"x"], {"Content-Encoding": encoding}), LIMIT)
 
 
-async def test_broken_chunks_are_invalid() -> None:
+@pytest.mark.parametrize("error", [TransferEncodingError("bad chunk"), ContentLengthError("short")])
+async def test_broken_framing_is_invalid(error: Exception) -> None:
     with pytest.raises(InvalidRequest, match=r"^The body does not match its Transfer-Encoding"):
-        await read_message(post(TransferEncodingError("bad chunk")), LIMIT)
+        await read_message(post(error), LIMIT)
 
 
 @pytest.mark.parametrize("headers", [{}, JSON], ids=["text", "json"])

@@ -1,14 +1,13 @@
-"""HTTP connections: idle and half requests, errors outside our handlers, the log of aiohttp."""
+"""HTTP connections: idle, half-closed and stalled ones, stopping, errors outside our handlers."""
 
 import asyncio
 import contextlib
-import logging
+import re
+import signal
 import time
-from collections.abc import Iterator
 
 import pytest
 from aiohttp import web
-from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
 from aiohttp.typedefs import Handler
 from websockets.asyncio.client import connect
 
@@ -16,11 +15,22 @@ import aionotify.server
 from aionotify.app import create_app
 from aionotify.http import protocol
 from aionotify.settings import Settings
-from tests.support import Answer, converse, eventually, exchange
+from tests.support import Answer, alone, converse, eventually, exchange, free_port
+from tests.support.raw_client import handshake
 from tests.support.serving import serving
 
 TIMEOUT = 0.1
-"""Seconds of the idle timeout in the tests that wait for it."""
+"""Seconds of the timeouts in the tests that wait for them."""
+
+GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+POST = b"POST /notifications HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b"
+
+CLOSE_FRAME = b"\x88"
+"""The first byte of a close frame."""
+
+HUGE = 8 * 1024 * 1024
+"""Length of a response that does not fit into the buffers of the kernel."""
 
 HALVES = {
     "nothing": b"",
@@ -29,21 +39,11 @@ HALVES = {
     "a header less than the end": b"GET /health HTTP/1.1\r\nHost: localhost\r\n",
 }
 
-BROKEN = {
-    b"nonsense\r\n\r\n": b"Invalid method encountered",
-    b"BREW / HTTP/1.1\r\nHost: localhost\r\n\r\n": b"Invalid method encountered",
-    b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n": b"Missing 'Host' header in request",
-    b"GET / HTTP/1.1\r\nHost : x\r\n\r\n": b"Invalid header token",
-    b"GET /\xff HTTP/1.1\r\nHost: localhost\r\n\r\n": b"Invalid char in url path",
-    b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\n\r\n": b"Got more than 8190 bytes when reading",
-    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03": b"Received HTTPS traffic on an HTTP port",
-}
-
 
 @pytest.fixture
 def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Idle connections are closed, and bodies drained, after `TIMEOUT` seconds."""
-    monkeypatch.setattr(protocol, "IDLE_TIMEOUT", TIMEOUT)
+    """Half requests are given up, and bodies drained, after `TIMEOUT` seconds."""
+    monkeypatch.setattr(protocol, "HEAD_TIMEOUT", TIMEOUT)
     monkeypatch.setattr(protocol, "LINGERING_TIMEOUT", TIMEOUT)
 
 
@@ -88,8 +88,11 @@ async def test_trickled_head_times_out() -> None:
 @pytest.mark.usefixtures("short_timeouts")
 @pytest.mark.parametrize("half", HALVES.values(), ids=HALVES)
 async def test_used_connection_times_out(half: bytes) -> None:
-    async with serving() as port:
-        answer = await converse(port, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" + half)
+    """After a response, the keep-alive time-out counts, which is longer than that of a head."""
+    async with serving(alone(port=free_port(), keepalive_timeout=2 * TIMEOUT)) as port:
+        before = time.monotonic()
+        answer = await converse(port, GET + half)
+        assert time.monotonic() - before >= 2 * TIMEOUT * 0.9
         assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
         assert answer.endswith(b'running!"}')
 
@@ -120,14 +123,123 @@ async def test_websocket_is_never_idle() -> None:
         assert await asyncio.wait_for(client.recv(), 5) == "[Notification] still there"
 
 
-@pytest.mark.parametrize(("request_", "problem"), BROKEN.items(), ids=range(len(BROKEN)))
-async def test_malformed_request_gets_json(request_: bytes, problem: bytes) -> None:
+async def half_closed(port: int, request: bytes) -> bytes:
+    """Send `request`, end the sending half of the connection, and return the rest."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request)
+    writer.write_eof()
+    try:
+        return await asyncio.wait_for(reader.read(), 5)
+    finally:
+        writer.close()
+
+
+async def test_half_closed_client_gets_every_response() -> None:
+    """As with `printf … | nc -N`."""
     async with serving() as port:
-        head, _, body = (await converse(port, request_)).partition(b"\r\n\r\n")
-        status, *headers = head.split(b"\r\n")
-        assert status.endswith(b" 400 Bad Request")
-        assert b"Content-Type: application/json" in headers
-        assert body == b'{"detail":"Malformed HTTP request (%b)."}' % problem
+        answer = await half_closed(port, POST % (1, b"a") + POST % (1, b"b"))
+        assert answer.count(b"HTTP/1.1 201 Created\r\n") == 2
+        assert answer.count(b"Connection: close\r\n") == 1
+        assert answer.endswith(b'"message":"b"}')
+
+
+@pytest.mark.parametrize("framing", [b"Content-Length: 9", b"Transfer-Encoding: chunked"], ids=repr)
+async def test_half_closed_body_is_400(framing: bytes) -> None:
+    async with serving() as port:
+        head = b"POST /notifications HTTP/1.1\r\nHost: localhost\r\n%b\r\n\r\n" % framing
+        answer = await half_closed(port, head + b"5\r\nHel")
+        assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+        assert answer.endswith(b'match its Transfer-Encoding or Content-Length."}')
+
+
+@pytest.mark.parametrize("request_", [b"", GET[:9], b"GET /events" + GET[5:], handshake()])
+async def test_half_closed_client_gets_no_stream(request_: bytes) -> None:
+    """A client that has left looks the same until something is sent to it."""
+    async with serving() as port:
+        assert await half_closed(port, request_) == b""
+
+
+async def test_unread_response_stalls(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def huge(request: web.Request) -> web.Response:
+        return web.Response(body=bytes(HUGE))
+
+    add_route(monkeypatch, "/huge", huge)
+    caplog.set_level("INFO", "aionotify")
+    async with serving(alone(port=free_port(), stall_timeout=TIMEOUT)) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1000)
+        writer.write(GET.replace(b"/", b"/huge", 1))
+        await eventually(lambda: "no data accepted" in caplog.text)
+        assert re.search(
+            r"disconnected client 127\.0\.0\.1:\d+: no data accepted for 0\.1 s", caplog.text
+        )
+        metrics = await exchange(port, b"GET /metrics HTTP/1.1")
+        assert b'aionotify_cut_off_total{reason="stalled"} 1.0\n' in metrics.body
+        assert len(await reader.read()) < HUGE
+        writer.close()
+
+
+async def test_slow_reader_is_not_stalled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither while it reads, nor when it has read everything and is idle."""
+
+    async def huge(request: web.Request) -> web.Response:
+        return web.Response(body=bytes(HUGE))
+
+    add_route(monkeypatch, "/huge", huge)
+    async with serving(alone(port=free_port(), stall_timeout=TIMEOUT)) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(GET.replace(b"/", b"/huge", 1))
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+        assert b"Content-Length: %d\r\n" % HUGE in head
+        for _ in range(8):
+            await asyncio.wait_for(reader.readexactly(HUGE // 8), 5)
+            await asyncio.sleep(TIMEOUT / 7)
+        await asyncio.sleep(TIMEOUT * 1.2)
+        writer.write(GET)
+        assert await asyncio.wait_for(reader.readuntil(b"\r\n"), 5) == b"HTTP/1.1 200 OK\r\n"
+        writer.close()
+
+
+async def test_stop_closes_idle_connection_at_once() -> None:
+    """While a client takes its time to leave, and without swallowing another request."""
+    async with serving() as port:
+        idle, idle_writer = await asyncio.open_connection("127.0.0.1", port)
+        idle_writer.write(GET)
+        await idle.readuntil(b"}")
+        client, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(handshake())
+        await client.readuntil(b"\r\n\r\n")
+        signal.raise_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(idle.read(), 2) == b""
+        assert (
+            await client.readexactly(1) == CLOSE_FRAME
+        )  # it was asked to leave, and has not answered
+        writer.transport.abort()
+        idle_writer.close()
+
+
+@pytest.mark.parametrize("arrives", [True, False])
+async def test_stop_answers_request_whose_body_is_arriving(arrives: bool) -> None:
+    async with serving(alone(port=free_port(), shutdown_grace=TIMEOUT)) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        head, body = (POST % (5, b"Hello")).split(b"\r\n\r\n")
+        writer.write(head + b"\r\nExpect: 100-continue\r\n\r\n")
+        await reader.readuntil(b"100 Continue\r\n\r\n")
+        client, client_writer = await asyncio.open_connection("127.0.0.1", port)
+        client_writer.write(handshake())
+        await client.readuntil(b"\r\n\r\n")
+        writer.write(body[:2])
+        signal.raise_signal(signal.SIGTERM)
+        assert await client.readexactly(1) == CLOSE_FRAME
+        if arrives:
+            writer.write(body[2:])
+        answer = await asyncio.wait_for(reader.read(), 3)
+        assert answer.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+        assert b"\r\nRetry-After: 5\r\n" in answer
+        assert b"\r\nConnection: close\r\n" in answer
+        writer.close()
+        client_writer.close()
 
 
 async def test_unknown_expectation_gets_json() -> None:
@@ -183,76 +295,3 @@ async def test_exception_cuts_started_response(
         assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
         assert answer.endswith(b"half\r\n")
         assert "LookupError: of ours" in caplog.text
-
-
-@pytest.fixture
-def filtered(caplog: pytest.LogCaptureFixture) -> Iterator[logging.Logger]:
-    """A logger with the filter, and everything from level debug on in `caplog`."""
-    caplog.set_level(logging.DEBUG)
-    logger = logging.getLogger("tests.filtered")
-    logger.addFilter(protocol._drop_malformed_requests)
-    yield logger
-    logger.removeFilter(protocol._drop_malformed_requests)
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        BadHttpMessage("a secret"),
-        LineTooLong(b"a secret", 10),
-        web.RequestPayloadError("a secret"),
-        ConnectionResetError("a secret"),
-        UnicodeEncodeError("utf-8", "Unknown Expect: a secret\udcff", 24, 25, "not allowed"),
-    ],
-    ids=lambda error: type(error).__name__,
-)
-def test_client_errors_are_one_line(
-    error: Exception, filtered: logging.Logger, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The traceback, which quotes the request, becomes a line at level debug without it."""
-    filtered.error("Error handling request from %s", "192.0.2.1", exc_info=error)
-    (record,) = caplog.records
-    assert record.levelno == logging.DEBUG
-    assert record.getMessage() == f"malformed or aborted request ({type(error).__name__})"
-    assert "secret" not in caplog.text
-
-
-@pytest.mark.parametrize(
-    "error",
-    [None, LookupError("of ours"), UnicodeEncodeError("utf-8", "\udcff", 0, 1, "not allowed")],
-    ids=lambda error: type(error).__name__,
-)
-def test_other_errors_keep_their_traceback(
-    error: Exception | None, filtered: logging.Logger, caplog: pytest.LogCaptureFixture
-) -> None:
-    filtered.error("Unhandled exception", exc_info=error)
-    (record,) = caplog.records
-    assert record.getMessage() == "Unhandled exception"
-    assert record.exc_info is None or record.exc_info[1] is error
-
-
-def test_filter_is_installed_once() -> None:
-    """Several servers in one process share aiohttp's logger."""
-    for _ in range(2):
-        protocol.drop_malformed_requests()
-    filters = logging.getLogger("aiohttp.server").filters
-    assert filters.count(protocol._drop_malformed_requests) == 1
-
-
-@pytest.mark.parametrize(
-    ("message", "sentence"),
-    [
-        (None, "Malformed HTTP request (bad request)."),
-        ("", "Malformed HTTP request (bad request)."),
-        (
-            "Invalid header token:\n\n  b'a secret'\n     ^",
-            "Malformed HTTP request (Invalid header token).",
-        ),
-        (
-            "Got more than 10 bytes when reading: b'a secret'.",
-            "Malformed HTTP request (Got more than 10 bytes when reading).",
-        ),
-    ],
-)
-def test_parser_message_drops_the_excerpt(message: str | None, sentence: str) -> None:
-    assert protocol._parser_message(message) == sentence

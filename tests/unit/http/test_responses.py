@@ -3,9 +3,11 @@
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
+from yarl import URL
 
 from aionotify import errors
 from aionotify.http.responses import (
+    _relative,
     encoded_response,
     error_response,
     errors_as_json,
@@ -77,12 +79,24 @@ async def test_unknown_path_is_404() -> None:
 
 @pytest.mark.parametrize(
     ("target", "location"),
-    [("/known/", "/known"), ("/known//", "/known"), ("/known/?a=%20&b", "/known?a=%20&b")],
+    [
+        ("/known/", "../known"),
+        ("/known//", "../../known"),
+        ("/known/?a=%20&b", "../known?a=%20&b"),
+    ],
 )
-async def test_trailing_slash_redirects(target: str, location: str) -> None:
+async def test_superfluous_slash_redirects(target: str, location: str) -> None:
     response = await respond(web.HTTPNotFound(), target)
     assert (response.status, response.body) == (307, None)
     assert response.headers["Location"] == location
+
+
+@pytest.mark.parametrize("prefix", ["", "/notify", "/a/b"])
+@pytest.mark.parametrize("path", ["/ui/", "/ui//", "//ui", "///ui//", "/ui%2F"])
+def test_redirect_stays_below_prefix(prefix: str, path: str) -> None:
+    """A proxy may remove a prefix of the path, of which the server then knows nothing."""
+    asked = URL(f"http://localhost{prefix}{path}", encoded=True)
+    assert asked.join(URL(_relative("/ui", path))).path == f"{prefix}/ui"
 
 
 async def test_wrong_method_is_405() -> None:

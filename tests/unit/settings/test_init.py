@@ -261,6 +261,6 @@ def test_allowed_origins_are_parsed() -> None:
         ("http", "localhost", 3000),
         "*",
     )
-    for text in ("app.example", "https://app.example/", "https://*.example", "null", "http://a b"):
+    for text in ("app.example", "https://app.example/", "https://*.example", "Null", "http://a b"):
         with pytest.raises(SettingsError, match=r"AIONOTIFY_ALLOWED_ORIGINS: .*example"):
             read({"AIONOTIFY_ALLOWED_ORIGINS": text})

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aionotify.net import ANY_ORIGIN, Address
+from aionotify.net import ANY_ORIGIN, NULL_ORIGIN, Address, Origin
 from aionotify.settings.parsers import (
     ADDRESSES,
     HOSTS,
@@ -108,6 +108,10 @@ def test_port_of_address_is_not_zero() -> None:
 def test_wildcard_is_an_origin() -> None:
     assert ORIGINS.parse("*") == (ANY_ORIGIN,)
     assert rejects(ORIGINS, "https://*")
+
+
+def test_origins_without_host_can_be_listed() -> None:
+    assert ORIGINS.parse("null, file://") == (NULL_ORIGIN, Origin("file", "", 0))
 
 
 @pytest.mark.parametrize("end", ["é", " x", "\0"])
