@@ -38,7 +38,7 @@ def create_app(settings: Settings | None = None) -> web.Application:
             errors_as_json,
             # Inside of errors_as_json, because it must see the exception and its reason.
             count_rejections(app[ACCESS], app[HUB]),
-            # Innermost: it raises what the others count, answer and log.
+            # Innermost: its exceptions are counted, answered and logged by the others.
             app[ACCESS].authorize,
         ]
     )

@@ -7,7 +7,7 @@ ENTRY_OVERHEAD = 250
 class Budget:
     """Bytes that all histories of a process retain together, and how many they may.
 
-    Counts text and an estimate of what the objects cost: a million short notifications are large.
+    Counts text and an estimate of the objects' overhead: a million short notifications are large.
     """
 
     __slots__ = ("limit", "used")

@@ -1,4 +1,4 @@
-"""The errors that aionotify raises. Each message says what is wrong and what is expected."""
+"""The errors that aionotify raises. Each message names the problem and the expected input."""
 
 from collections.abc import Mapping
 from types import MappingProxyType

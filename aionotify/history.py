@@ -1,4 +1,4 @@
-"""What a topic retains in this process."""
+"""The notifications that a topic retains in this process."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Topics and their subscribers: what the application state holds."""
+"""Topics and their subscribers: the sets in the application state."""
 
 import asyncio
 import heapq
@@ -55,7 +55,7 @@ class Hub:
         self.max_connections = max_connections
         """The number of clients above which further ones are rejected."""
         self.forgotten = ForgottenTopics(0)
-        """What is known about topics that are not in the hub."""
+        """The last ids of topics that are not in the hub."""
         self.on_discard: Callable[[str], None] = lambda name: None
         """Called with the name of a topic that was discarded."""
         self.stats = Stats()
@@ -94,7 +94,7 @@ class Hub:
         return topic
 
     def create_topic(self, name: str) -> Topic:
-        """Create a topic that does not exist, with what is remembered of it."""
+        """Create a topic that does not exist, complete since its remembered id."""
         history = History(
             self._history_limit,
             complete_since=self.forgotten.recall(name),
@@ -125,7 +125,7 @@ class Hub:
     def behind(self, topic: Topic) -> Topic | None:
         """Return the topic that has to be delivered before more is published to `topic`, if any.
 
-        Publishing more could evict what has not been sent to its subscribers yet.
+        Publishing more could evict notifications that its subscribers were not sent yet.
         """
         if topic.backlogged:
             return topic

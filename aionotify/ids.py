@@ -1,4 +1,4 @@
-"""Ids: their source, and what is remembered of topics that are no longer in memory. Pure."""
+"""Ids: their source, and the last ids of topics that are no longer in memory. Pure."""
 
 from collections.abc import Mapping
 from operator import itemgetter

@@ -114,7 +114,7 @@ class Incidents:
         )
 
     def settle(self, *, is_full: bool = False) -> None:
-        """Log what is due: sums of lines that were held back, and conditions that are over."""
+        """Log the sums of lines that were held back, and conditions that are over, if due."""
         now = self._clock()
         for name, kind in list(self._kinds.items()):
             if now - kind.started >= WINDOW:
@@ -127,7 +127,7 @@ class Incidents:
             self._limit.settle(now)
 
     def close(self) -> None:
-        """Log what was held back, whether it is due or not."""
+        """Log the lines that were held back, whether due or not."""
         for name in list(self._kinds):
             self._sum_up(name, self._clock())
 

@@ -44,7 +44,7 @@ class Notifier:
         When this returns, the notification is in the topic's history and on its way to every
         subscriber; with `wait_stored` it is kept beyond this process, too, if a broker answers.
         Raises EmptyMessage, MessageTooBig, and with `wait_stored` Unavailable when the server is
-        stopping, because nobody may be left to store it.
+        stopping, because nothing may be left to store it.
         """
         if wait_stored:
             self._hub.ensure_accepting()
@@ -65,7 +65,7 @@ class Notifier:
         return page
 
     async def since(self, name: str, id: int) -> Page:
-        """Return what is retained after the notification `id`, limited to `MAX_PAGE`."""
+        """Return the notifications retained after `id`, limited to `MAX_PAGE` bytes of text."""
         await self._broker.refresh(name)
         topic = self._broker.open(name)
         history = topic.history

@@ -186,7 +186,7 @@ class Subscriber(asyncio.Protocol):
         """Return whether the client has yet to accept data; if so, the stall time-out runs.
 
         A heartbeat calls this. It finds clients that vanished, and those that do not read while
-        the kernel's buffer still has room for what they are sent: neither pauses the transport.
+        the kernel's buffer still has room for their data: neither pauses the transport.
         """
         outstanding = acceptance(self.transport).outstanding
         if outstanding and self._timer is None:

@@ -142,7 +142,7 @@ class Topic:
     ) -> None:
         """Send `head`, and a turn of the event loop later `gap` and what follows `cursor`.
 
-        simple-websocket and ws4py lose what they receive together with the head of a 101.
+        simple-websocket and ws4py lose frames that arrive together with the head of a 101.
         """
         now, position = self.history.head, self.history.last_id
         subscriber.encoder = ReplayEncoder(

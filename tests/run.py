@@ -1,4 +1,4 @@
-"""Install what the tests need, then run every check.
+"""Install the requirements of the tests, then run every check.
 
     python3 tests/run.py                              every check
     python3 tests/run.py tests/unit -k stall          pytest alone, with these arguments
@@ -121,7 +121,7 @@ def extend_path(*folders: str) -> None:
 
 
 def install() -> bool:
-    """Install what is missing. Return whether everything is there now."""
+    """Install missing programs. Return whether everything is there now."""
     return install_programs() and install_packages()
 
 

@@ -8,7 +8,7 @@ from aionotify.topic import Topic
 
 
 class Broker(Protocol):
-    """What the notifier needs from a broker.
+    """The part of a broker that the notifier uses.
 
     The tests in `tests/support/broker_contract.py` hold for every implementation.
     """
@@ -21,7 +21,7 @@ class Broker(Protocol):
         """Continue where an earlier process ended. Takes a few seconds at most, never fails."""
 
     async def stop(self) -> None:
-        """Store what is not stored yet, and disconnect. Takes a few seconds at most."""
+        """Store the remaining notifications, and disconnect. Takes a few seconds at most."""
 
     async def publish(self, drafts: Sequence[Draft], *, wait_stored: bool) -> list[Notification]:
         """Publish all of `drafts` or none, in order; they are in their histories on return.

@@ -35,14 +35,14 @@ class LocalBroker:
         await self.refresh(MAIN)
 
     async def stop(self) -> None:
-        """Write what is not written yet, and leave the clean-shutdown marker."""
+        """Write the remaining notifications, and leave the clean-shutdown marker."""
         await self._cache.stop(self._hub.forgotten.before, self._hub.last_ids())
 
     async def publish(self, drafts: Sequence[Draft], *, wait_stored: bool) -> list[Notification]:
         """Publish `drafts`; memcached never delays that, only the return if `wait_stored`."""
         notifications = []
         for draft in drafts:
-            # Publishing faster than the fan-out delivers would evict what was not read yet. The
+            # Publishing faster than the fan-out delivers would evict unread notifications. The
             # topic is opened anew after each wait: it may have been discarded.
             while (behind := self._hub.behind(topic := self.open(draft.topic))) is not None:
                 await behind.wait_delivered()

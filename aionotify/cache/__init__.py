@@ -37,7 +37,7 @@ STOP_TIMEOUT = 2.0
 class Cache:
     """Recent notifications per topic, replicated to memcached.
 
-    Memory is authoritative: what is read from memcached is merged in and removes nothing. Writing
+    Memory is authoritative: values read from memcached are merged in and remove nothing. Writing
     happens behind publishing, in batches; whatever memcached does, publishing goes on.
 
     Its life cycle: `start` probes the hosts in order. While one answers, `_write_loop` replicates
@@ -79,8 +79,8 @@ class Cache:
     async def start(self) -> Legacy | None:
         """Probe the hosts in order and use the first memcached that answers.
 
-        Takes 3 s at most. Returns what a server that stopped cleanly has left there, or None if it
-        is not known what was published before.
+        Takes 3 s at most. Returns the legacy of a server that stopped cleanly, or None if
+        notifications of an earlier process may be missing.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + START_TIMEOUT
@@ -109,7 +109,7 @@ class Cache:
         return legacy
 
     async def stop(self, before: int = 0, last_ids: Mapping[str, int] | None = None) -> None:
-        """Write what is not written yet, leave the clean-shutdown marker, and disconnect.
+        """Write the remaining notifications, leave the clean-shutdown marker, and disconnect.
 
         `before` and `last_ids` are for the next server, see `ForgottenTopics`. Takes 2 s at most.
         """

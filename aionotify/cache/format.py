@@ -48,7 +48,7 @@ class Stored(NamedTuple):
 
 
 class Legacy(NamedTuple):
-    """What a server that stopped cleanly has left: the arguments of `ForgottenTopics.restore`."""
+    """The legacy of a server that stopped cleanly: the arguments of `ForgottenTopics.restore`."""
 
     before: int
     last_ids: dict[str, int]

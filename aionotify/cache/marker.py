@@ -69,7 +69,7 @@ class Presence:
 
 
 async def take_legacy(memcached: Memcached, deadline: float) -> Legacy | None:
-    """Return and remove what a server that stopped cleanly has left, or None.
+    """Return and remove the legacy of a server that stopped cleanly, or None.
 
     Raises CacheError, also if it takes until `deadline` (time of the event loop).
     """

@@ -14,11 +14,11 @@ from aionotify.recents import Recent
 logger = logging.getLogger(__name__)
 
 REFUSAL_TTL = 60.0
-"""Seconds after which memcached is asked again to store what it refused."""
+"""Seconds after which memcached is asked again to store a refused value."""
 
 
 class Merger:
-    """Takes from stored values what is new here, and makes new values of both."""
+    """Takes new notifications from stored values, and makes new values of both."""
 
     def __init__(self, limit: int, ttl: int, ids: IdSource, presence: Presence) -> None:
         """Values hold the newest `limit` notifications of the last `ttl` seconds."""
@@ -90,7 +90,7 @@ class Merger:
     def _notice_absence(self, replica: Replica) -> None:
         """Take into account what another server may have published and lost since the last read.
 
-        What it published more than `ttl` ago has expired in memcached.
+        Its notifications older than `ttl` have expired in memcached.
         """
         now = time.time()
         expired = now - self._ttl
@@ -121,7 +121,7 @@ class Merger:
             # Another server's clock is ahead of ours, or ours was set back since a crash: then its
             # last notifications may be lost, although their ids are yet to come.
             history.lose_before(replica.newest + 1)
-        # Ids are compared with positions: what is published next must be above both.
+        # Ids are compared with positions: the next notification must be above both.
         self._ids.advance(max(replica.newest, history.complete_since))
 
 

@@ -1,4 +1,4 @@
-"""The copy of one topic in memcached: what is left to do, and a round's share of that."""
+"""The copy of one topic in memcached: pending work, and a round's share of it."""
 
 import asyncio
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from aionotify.topic import Topic
 class Replica:
     """The copy of a topic's recent notifications in memcached.
 
-    What a round has taken up is in `job`; everything else here is left to a later one.
+    `job` is the share of the round under way; everything else is left to a later one.
     """
 
     __slots__ = (
@@ -43,7 +43,7 @@ class Replica:
         self.job: Job | None = None
         """This topic's share of the round under way."""
         self.stored_hash: int | None = None
-        """Of the value as it was last read or written: what has not changed is not decoded."""
+        """Of the value as it was last read or written: an unchanged value is not decoded."""
         self.newest = 0
         """The highest rank in the value as it was last decoded."""
         self.size: int | None = None
@@ -65,7 +65,7 @@ class Replica:
         if not self.first_unsaved and not unfinished:
             return None
         stored = asyncio.get_running_loop().create_future()
-        # What is unsaved now includes what the round under way does not have.
+        # Unsaved notifications are newer than those of the round under way.
         waiters = self.waiters if self.first_unsaved or self.job is None else self.job.waiters
         waiters.append(stored)
         return stored

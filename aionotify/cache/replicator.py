@@ -45,7 +45,7 @@ class Replicator:
     """
 
     def __init__(self, merger: Merger) -> None:
-        """`merger` decides what a value in memcached means, and what is stored."""
+        """`merger` interprets the values in memcached, and makes those to store."""
         self.write_seconds = Histogram()
         """How long it took to merge and store the topics of one round."""
         self._merger = merger
@@ -111,7 +111,7 @@ class Replicator:
     async def restore(self, memcached: Memcached) -> None:
         """Store everything that is known now in a memcached that may have nothing of it.
 
-        What is published meanwhile is left to later rounds: it might never come to an end.
+        New notifications are left to later rounds: otherwise it might never come to an end.
         Raises CacheError.
         """
         self._usual_size = UNKNOWN_SIZE

@@ -36,7 +36,7 @@ SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 class Refused(Exception):
     """The server, or a proxy before it, refused a request.
 
-    `status` is the HTTP status, and `detail` the sentence that says what is wrong.
+    `status` is the HTTP status, and `detail` the server's sentence about the problem.
     """
 
     def __init__(self, status: int, detail: str) -> None:

@@ -1,4 +1,4 @@
-"""What a listener is told: notifications and gaps, read from JSON frames. Pure."""
+"""The events of a listener: notifications and gaps, read from JSON frames. Pure."""
 
 import json
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Malformed requests: what they are answered, and how aiohttp's log deals with them.
+"""Malformed requests: their responses, and their place in aiohttp's log.
 
 Everything here leans on internals of aiohttp, checked against version 3.14.5.
 """

@@ -115,7 +115,7 @@ def read_settings(
     Settings come from `flags` (by field name), then `environ` (by default that of the process),
     then `env_file` (by default `.env` in the working directory, which may be missing).
     An empty value counts as unset.
-    Raises SettingsError, with one line that names the variable, the value and what is expected.
+    Raises SettingsError, with one line that names the variable, the value and the expectation.
     """
     environ = os.environ if environ is None else environ
     # Drop empty values before merging, so that they do not hide a value of the file. They are

@@ -59,7 +59,7 @@ def _bad_lines(text: str) -> Iterator[int]:
 
 
 def _is_lost(binding: Binding) -> bool:
-    """Return whether a setting of ours is in this binding, but is not what it assigns."""
+    """Return whether this binding mentions a setting of ours without assigning it."""
     key, value = binding.key or "", binding.value
     if PREFIX in key.upper():
         # `NAME:value` and `NAME` without `=` have no value, `$env:NAME=value` has another name.

@@ -16,7 +16,7 @@ _TOKEN = re.compile(r"[!-+\--~]{16,}")
 
 @dataclass(frozen=True, slots=True)
 class Parser(Generic[T_co]):
-    """A function from text to a value, and the sentence that says what it accepts."""
+    """A function from text to a value, and the sentence about its valid input."""
 
     parse: Callable[[str], T_co]
     """Raises ValueError. The text has no white space at its ends."""

@@ -139,7 +139,7 @@ def run(rounds: int, seconds: float) -> Figures:
 
 
 def _one(server: Server, connections: int, topics: int, seconds: float) -> Figure:
-    # The first requests to each topic create it; that is not what is measured.
+    # The first requests to each topic create it; which is not to be measured.
     warm_up = max(0.2, topics / 5000)
     measure(server.port, 64, topics, warm_up)
     before = server.cpu_seconds()

@@ -221,7 +221,7 @@ class _Walk:
             yield f"{event} is behind {self._position}"
 
     def _account(self, before: int | None) -> Iterator[str]:
-        """Report what is missing between `_accounted` and `before`, unless a gap explains it.
+        """Report notifications missing between `_accounted` and `before`, unless a gap explains it.
 
         The losses of a crash may lie anywhere before the position of the gap that follows it,
         all others only where a gap is reported.

@@ -134,7 +134,7 @@ class Client:
         if since and self._random.random() < 0.5:
             since, header = "", f"Last-Event-ID: {self._position}\r\n"
         path = f"/events?topic={self._topic}{since}"
-        # 1.0: a stream without chunks, so that what is read are events.
+        # 1.0: a stream without chunks, so that the client reads events.
         return f"GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n{header}\r\n".encode()
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:

@@ -115,7 +115,7 @@ BAD: dict[str, tuple[list[Event], str]] = {
     ),
     "reordering": ([FRESH, *got(1, 3, 2, *range(4, 10))], "twice, out of order"),
     "false gap": ([FRESH, *got(1, 2), Gap(None, 2), *got(*range(3, 10))], "a false Gap"),
-    "false gap before what it hides": (
+    "false gap before hidden notifications": (
         [FRESH, *got(1, 2), Gap(None, 5), *got(*range(3, 10))],
         "a false Gap",
     ),

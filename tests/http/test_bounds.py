@@ -1,4 +1,4 @@
-"""What is kept and sent is bounded, and publishers never overtake clients that keep up."""
+"""Memory and answers are bounded, and publishers never overtake clients that keep up."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ PAGE = 1024 * 1024
 """Bytes of messages in one response at most."""
 
 MAX_BUFFERED = 64 * 1024 + 60_000 + 1000
-"""One write carries 64 KiB of messages or a single message more, and what is around them."""
+"""One write carries 64 KiB of messages or a single message more, and their frames."""
 
 LARGE = "x" * 60_000
 
@@ -209,6 +209,6 @@ async def test_messages_of_half_the_budget_overtake_no_reader(serve: Serve) -> N
 
 
 async def test_other_topics_overtake_no_reader(serve: Serve) -> None:
-    """What they publish evicts the oldest notification of all topics, but only if it was sent."""
+    """Publishing evicts the oldest notification of all topics, but only if it was sent."""
     running = await serve(history_bytes=130_000)
     await overtake(running, ["a", "b", "c", "d"], numbered(20))

@@ -64,7 +64,7 @@ async def over_poll(running: RunningApp, since: int | None) -> Resumed:
 
 
 def resumed(documents: list[dict[str, str]]) -> Resumed:
-    """Return what a client has learned from these objects, of which the last has its position."""
+    """Return the notifications in these objects, and the position in the last one."""
     kinds = [each["type"] for each in documents]
     assert "gap" not in kinds[1:], "a gap comes first"
     messages = [each["message"] for each in documents if each["type"] == "notification"]
@@ -78,7 +78,7 @@ every_way = pytest.mark.parametrize("resume", [over_websocket, over_events, over
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The time of day for what is published and what expires; set forward by hand."""
+    """The time of day for publishing and expiry; set forward by hand."""
     clock = Clock(time.monotonic)
     for module in (aionotify.broker.local, aionotify.hub):
         monkeypatch.setattr(module, "time", clock)
@@ -142,7 +142,7 @@ async def test_gap_gives_position_to_resume_from(serve: Serve, resume: Way) -> N
 
 @every_way
 async def test_retained_covers_recents(serve: Serve, resume: Way) -> None:
-    """A topic retains at least what a plain client is shown, whatever the history limit."""
+    """A topic retains at least the recent notifications, whatever the history limit."""
     running = await serve(history_limit=1, recent_limit=4)
     published = await running.publish(*"abcdef")
     assert await resume(running, published[1].id) == Resumed(list("cdef"), False, published[-1].id)

@@ -84,7 +84,7 @@ async def test_steady_slow_reader_stays(serve: Serve, path: str) -> None:
 async def test_unread_stream_is_stalled(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
     """A peer with a closed window is disconnected by the stall time-out, and never by the kernel.
 
-    What it was sent fits into the kernel's buffer, so only the heartbeat can notice.
+    Its data fits into the kernel's buffer, so only the heartbeat can notice.
     """
     running = await serve(stall_timeout=1, heartbeat=0.2)
     async with connected(running, EVENTS.format("/events").encode()):

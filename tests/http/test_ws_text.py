@@ -43,7 +43,7 @@ async def code(connection: ClientConnection) -> int | None:
     return connection.close_code
 
 
-# ----------------------------------------------------------------------- who may publish what
+# ----------------------------------------------------------------------- rights to publish
 
 
 async def test_admin_message_reaches_all(running: RunningApp) -> None:

@@ -32,7 +32,7 @@ def retained(node: Node, topic: str = "main") -> list[str]:
 
 
 class BrokerContract:
-    """What the notifier relies on."""
+    """The behavior that the notifier relies on."""
 
     async def test_published_is_in_the_history(self, start: Start) -> None:
         node = await start()

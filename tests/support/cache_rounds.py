@@ -47,7 +47,7 @@ class ScriptedMemcached:
         return {each: Entry(*self.values[each]) for each in keys if each in self.values}
 
     async def store(self, writes: Sequence[Write]) -> list[Outcome]:
-        """Store what has not changed."""
+        """Store the values that have not changed."""
         self.commands.append(("store", len(writes)))
         await self.before("store")
         return [self._store(each) for each in writes]

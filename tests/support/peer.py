@@ -10,7 +10,7 @@ from aionotify.encoders import to_json
 from aionotify.notification import Notification
 
 Script = Callable[[web.WebSocketResponse], Awaitable[object]]
-"""What the server does on one connection; afterwards it closes it."""
+"""The server's actions on one connection, which it closes afterwards."""
 
 
 def notification_frame(message: str, id: int = 5) -> str:

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import cast
 
 END = b'"type":"subscribed"'
-"""What a client reads last: it is caught up."""
+"""The last thing that a client reads: it is caught up."""
 
 
 class Replay(asyncio.Protocol):

@@ -76,7 +76,7 @@ class Connection:
         return {key: entry for key, entry in found.items() if entry is not None}
 
     async def store(self, writes: Sequence[Write]) -> list[Outcome]:
-        """Store what has not changed."""
+        """Store the values that have not changed."""
         outcomes = []
         for key, value, ttl, cas in writes:
             entry = self._store.get(key)
@@ -126,7 +126,7 @@ class Process:
 
 @contextmanager
 def stored() -> Iterator[Store]:
-    """Have all caches connect to one `Store`, whose clock is everybody's."""
+    """Have all caches connect to one `Store`, whose clock is that of all."""
     clock = Clock()
     store = Store(clock)
 
@@ -135,7 +135,7 @@ def stored() -> Iterator[Store]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(aionotify.cache, "probe", probe)
-        # Checks are made by hand: real seconds must not decide what a test sees.
+        # Checks are made by hand: real seconds must not decide the outcome of a test.
         patch.setattr(aionotify.cache, "CHECK_INTERVAL", 1e6)
         for module in (
             aionotify.broker.local,

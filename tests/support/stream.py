@@ -4,7 +4,7 @@ import asyncio
 
 
 class Body:
-    """What the chunks of a response carry (RFC 9112 §7.1), or the response without chunks.
+    """The content of the chunks of a response (RFC 9112 §7.1), or the response without chunks.
 
     Has the methods of `asyncio.StreamReader`. Nothing waits longer than five seconds.
     """

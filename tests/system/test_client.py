@@ -206,7 +206,7 @@ async def test_publish_to_another_server_raises() -> None:
 async def test_slow_consumer_makes_the_server_wait() -> None:
     """Nothing is read while the caller is busy, so the client's memory is bounded.
 
-    The server keeps what it has room for, and counts exactly what it had to drop. The client does
+    The server keeps as much as it has room for, and counts exactly the rest. The client does
     not take the server for dead meanwhile.
     """
     count, message = 250, "x" * 60_000

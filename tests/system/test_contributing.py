@@ -1,4 +1,4 @@
-"""Every command for developers does what the documents say."""
+"""Every command for developers works as documented."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Generated files are up to date, and agree with `--help` and with what the server reads."""
+"""Generated files are up to date, and agree with `--help` and with the server."""
 
 import re
 import subprocess

@@ -72,7 +72,7 @@ BAD_FRAMES = {
     1007: masked(0x81, b"\xff"),
     1009: masked(0x81, b"x" * 60_007),
 }
-"""What a broken client sends, by the code with which the server closes the connection."""
+"""The frames of a broken client, by the code with which the server closes the connection."""
 
 
 class Operator:
@@ -109,7 +109,7 @@ class Operator:
             await publish()
 
     async def everyone_leaves(self) -> None:
-        """Wait until nobody is connected."""
+        """Wait until no client is connected."""
 
         async def alone() -> bool:
             return await connected_clients(self.server.url) == 0

@@ -1,4 +1,4 @@
-"""Every command and example for users and operators does what the documents say."""
+"""Every command and example for users and operators works as documented."""
 
 import asyncio
 import os
@@ -79,7 +79,7 @@ def here(command: str, server: ServerProcess) -> list[str]:
 
 
 async def output(words: list[str]) -> str:
-    """Run a program to its end, and return what it printed."""
+    """Run a program to its end, and return its output."""
     assert shutil.which(words[0]), f"{words[0]} is missing: python3 {ROOT / 'tests/run.py'}"
     process = await asyncio.create_subprocess_exec(
         *words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL

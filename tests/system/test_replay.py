@@ -11,7 +11,7 @@ from tests.support.raw_client import RawClient, server_frame
 from tests.support.replayer import replaying
 
 MESSAGES, SIZE = 279, 60_000
-"""What the topic retains: 16 MiB, the most that one topic can."""
+"""The size of the topic: 16 MiB, the most that one can retain."""
 
 CLIENTS = 8
 """Clients that replay all of it in a loop."""

@@ -1,4 +1,4 @@
-"""`tests/run.py`: what it installs, and that it leaves an environment that it cannot replace."""
+"""`tests/run.py`: its installation, which keeps an environment that it cannot replace."""
 
 import os
 import subprocess

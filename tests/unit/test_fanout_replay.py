@@ -92,7 +92,7 @@ def test_replay_evicted_before_its_end_is_caught_up(loop: HandLoop) -> None:
 def test_publishers_wait_until_a_pass_is_finished(
     loop: HandLoop, short_slices: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not only until it has started: the last subscriber still needs what was published."""
+    """Not only until it has started: the last subscriber still needs the notifications."""
     monkeypatch.setattr(aionotify.fanout, "CLOCK_CHECK_EVERY", 1)
     live = LiveTopic(limit=4)
     for _ in range(10):

@@ -1,4 +1,4 @@
-"""What a history learns from other processes, which stored it in memcached."""
+"""Notifications that a history learns from other processes, through memcached."""
 
 from aionotify.history import History
 from aionotify.ids import IdSource

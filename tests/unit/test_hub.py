@@ -52,7 +52,7 @@ def answer_ping(client: FakeTransport) -> None:
 
 def publish(hub: Hub, name: str, message: str, ids: IdSource | None = None) -> Notification:
     """Publish `message`, with the next of `ids`, at the time of the hub's clock."""
-    now = hub.oldest() / 1000 + TTL  # what the hub takes for now
+    now = hub.oldest() / 1000 + TTL  # the time of the hub's clock
     notification = Notification((ids or IdSource()).next(now), int(now * 1000), message, name)
     hub.publish(topic(hub, name), notification, len(message.encode()))
     return notification

@@ -1,4 +1,4 @@
-"""The bound over all topics: publishers wait where it would evict what was not sent yet."""
+"""The bound over all topics: publishers wait before it would evict unsent notifications."""
 
 from aionotify.budget import ENTRY_OVERHEAD
 from aionotify.hub import Hub

@@ -1,4 +1,4 @@
-"""Ids: where they come from, and what is remembered of topics that were discarded."""
+"""Ids: their source, and the last ids of discarded topics."""
 
 import pytest
 from hypothesis import given

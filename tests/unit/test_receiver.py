@@ -14,7 +14,7 @@ TOO_BIG = "The message has 11 bytes; the limit is 10."
 
 
 class RecordingNotifier:
-    """Replaces the notifier: records what is published, and raises the errors of the real one."""
+    """Replaces the notifier: records the messages, and raises the errors of the real one."""
 
     def __init__(self) -> None:
         self.published: list[tuple[str, str]] = []

@@ -115,7 +115,7 @@ async def test_full_server_is_one_line(hub: Hub, caplog: pytest.LogCaptureFixtur
 
 
 async def test_other_reasons_are_told(hub: Hub, caplog: pytest.LogCaptureFixture) -> None:
-    """A reason that is added later is reported, even if nobody thinks of it here."""
+    """A reason that is added later is reported without a change here."""
     error = Unavailable("The server is stopping.", RejectReason.STOPPING)
     assert await lines(hub, caplog, error, {}) == [
         "rejected GET /ws from 192.0.2.7: The server is stopping."

@@ -1,4 +1,4 @@
-"""Sockets and signals: where the server listens, what it logs, and how it fails to start."""
+"""Sockets and signals: addresses, log lines, and failed starts."""
 
 import asyncio
 import contextlib

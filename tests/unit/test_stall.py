@@ -1,4 +1,4 @@
-"""The stall time-out, and how far a client has accepted what it was sent."""
+"""The stall time-out, and how far a client has accepted its data."""
 
 import asyncio
 import socket
@@ -91,7 +91,7 @@ def test_progress_may_end_the_watch(
     assert (connection.progressed, connection.stalled, loop.timers) == (1, 0, 0)
 
 
-# ------------------------------------------------------------------ what the kernel acknowledges
+# ---------------------------------------------------------------------- the kernel's count
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def look(connection: socket.socket | None, unsent: int = 0) -> Acceptance:
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_INFO"), reason="Linux only")
 def test_reading_is_progress(pair: tuple[socket.socket, socket.socket]) -> None:
-    """What the peer reads shows, although the sender could not write anything meanwhile."""
+    """Progress of the peer shows, although the sender could not write anything meanwhile."""
     here, there = pair
     sent = here.send(b"x" * (1 << 22))
     assert sent > 100_000

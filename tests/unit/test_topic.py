@@ -81,9 +81,9 @@ def test_unsubscribe_is_idempotent(topic: Topic, calls: Calls) -> None:
 
 @pytest.mark.parametrize("since", [None, 1])
 def test_head_precedes_replay_by_a_turn(loop: HandLoop, since: int | None) -> None:
-    """Some clients lose what they receive together with the head of a 101.
+    """Some clients lose frames that arrive together with the head of a 101.
 
-    What is published meanwhile follows the replay.
+    New notifications follow the replay.
     """
     live = LiveTopic()
     live.publish()
@@ -121,7 +121,7 @@ def test_lagging_head_is_followed_by_replay(loop: HandLoop) -> None:
 
 
 def test_catch_up_finishes_recents(loop: HandLoop) -> None:
-    """A reply comes behind the recent notifications, and behind what was published since."""
+    """A reply comes behind the recent notifications, and behind later ones."""
     live = LiveTopic()
     live.publish()
     subscriber = EventStream(STALL_TIMEOUT, chunked=False)

@@ -1,4 +1,4 @@
-"""One WebSocket client at its end: what is sent before, and when our side of the stream ends."""
+"""One WebSocket client at its end: the last frames, and the end of our side of the stream."""
 
 import asyncio
 
@@ -103,7 +103,7 @@ def test_end_is_not_behind_failure(loop: HandLoop, client: Client) -> None:
 
 
 def test_end_waits_for_input(loop: HandLoop, client: Client) -> None:
-    """What is under way is read first: closing with unread data resets the connection."""
+    """Data under way is read first: closing with unread data resets the connection."""
     client.say(TOO_BIG)
     for _ in range(8):
         loop.advance(QUIET * 0.9 - 0.01)

@@ -151,7 +151,7 @@ def test_preflight_response_sorts_methods() -> None:
     ],
 )
 def test_preflight_permits_every_header(asked: str, allowed: str) -> None:
-    """But it repeats only what can be the name of a header."""
+    """But it repeats only valid names of headers."""
     headers = {"Access-Control-Request-Headers": asked}
     response = preflight_response(make_mocked_request("OPTIONS", "/", headers=headers), {"GET"})
     assert response.headers["Access-Control-Allow-Headers"] == allowed

@@ -139,7 +139,7 @@ async def test_marker_is_believed_for_minutes_only(store: Store) -> None:
 
 
 async def test_other_servers_publish_is_a_gap(store: Store) -> None:
-    """Two servers share recent notifications, not live ones: what was not delivered is missing."""
+    """Two servers share recent notifications, not live ones: the others are missing."""
     one, two = await started(3600), await started(3600)
     (a1,) = await publish(one, "a1")
     assert await since(two, a1) == ([], True)
@@ -183,7 +183,7 @@ async def test_expired_publish_of_another_server_is_a_gap(store: Store) -> None:
 
 
 async def test_clean_stop_beside_another_server_promises_nothing(store: Store) -> None:
-    """What the other one published in the meantime may have expired unread."""
+    """A notification of the other one may have expired unread in the meantime."""
     one, two = await started(), await started()
     position = (await two.notifier.recent()).id
     for server in (one, two, one, two):

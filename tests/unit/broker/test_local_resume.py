@@ -19,7 +19,7 @@ RECENT_LIMIT = 2
 
 @dataclass
 class Client:
-    """A client that polls: its topic, its position, and what was published when it got that."""
+    """A client that polls: its topic, its position, and how many were published then."""
 
     topic: str
     since: int
@@ -72,7 +72,7 @@ class Resuming(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0.5, 1.0, 5.0, 100.0]))
     def wait(self, seconds: float) -> None:
-        """Let time pass; the servers drop what has expired."""
+        """Let time pass; the servers drop expired notifications."""
         self.clock.now += seconds
         for server in self.servers:
             self.runner.run(server.hub.expire())

@@ -222,7 +222,7 @@ async def test_liar_is_given_up(
 
 
 async def test_outage_is_merged(memcached: MemcachedProcess, hasty: None) -> None:
-    """What was published meanwhile, with what other servers have stored."""
+    """Notifications published meanwhile, and those that other servers have stored."""
     async with running_node(memcached) as node:
         node.add(note(1), note(2))
         await eventually(lambda: memcached.messages() == ["m1", "m2"])

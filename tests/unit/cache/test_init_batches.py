@@ -1,4 +1,4 @@
-"""Batching by pressure: at once when idle, many together under load, and nobody in the way."""
+"""Batching by pressure: at once when idle, many together under load, and nothing in the way."""
 
 import asyncio
 import logging
@@ -52,7 +52,7 @@ async def test_value_expires_by_itself(memcached: MemcachedProcess) -> None:
 
 
 async def test_idle_publisher_does_not_wait_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The delay that saves round trips is for those that nobody waits for."""
+    """The delay that saves round trips applies only if no publisher waits."""
     monkeypatch.setattr(aionotify.cache, "WRITE_DELAY", 60)
     async with FakeMemcached() as fake, running_node(fake) as node:
         async with asyncio.timeout(2):

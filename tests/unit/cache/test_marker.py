@@ -23,7 +23,7 @@ ID = NOW * 1000
 
 
 def scripted(fake: ScriptedMemcached) -> Memcached:
-    """Return the stand-in as what it stands in for."""
+    """Return the stand-in, typed as the original."""
     return fake  # type: ignore[return-value]
 
 

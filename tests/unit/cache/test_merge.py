@@ -1,4 +1,4 @@
-"""Merging a history with its value in memcached: what is taken over, ignored, and written."""
+"""Merging a history with its value in memcached: values taken over, ignored, and written."""
 
 import itertools
 import logging

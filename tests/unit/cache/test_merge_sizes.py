@@ -1,4 +1,4 @@
-"""Values that do not fit: what is stored of them, and that nothing else suffers."""
+"""Values that do not fit: a part of them is stored, and nothing else suffers."""
 
 import asyncio
 import logging
@@ -37,7 +37,7 @@ async def test_large_value_is_cut_to_the_newest(memcached: MemcachedProcess, let
 
 
 async def test_servers_with_large_values_agree(memcached: MemcachedProcess) -> None:
-    """What was cut is not missed when the value is read again."""
+    """Notifications that were cut are not missed when the value is read again."""
     async with (
         running_node(memcached, limit=100) as one,
         running_node(memcached, limit=100) as two,
@@ -55,7 +55,7 @@ async def test_servers_with_large_values_agree(memcached: MemcachedProcess) -> N
 async def test_refused_notification_is_one_topics_problem(
     memcached: MemcachedProcess, large: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Everything else is stored, also of the same topic, and nobody waits in vain."""
+    """Everything else is stored, also of the same topic, and no publisher waits in vain."""
     with caplog.at_level(logging.INFO, "aionotify"):
         async with running_node(memcached) as node:
             await node.publish("before", stored=True)

@@ -1,4 +1,4 @@
-"""The state of one topic's copy: who waits for what, and what a round takes with it."""
+"""The state of one topic's copy: its waiters, and the share of a round."""
 
 from aionotify.cache.format import MAX_VALUE
 from aionotify.cache.replica import Replica

@@ -1,4 +1,4 @@
-"""Rounds of reading, merging and writing: what each takes up, and what it leaves to the next."""
+"""Rounds of reading, merging and writing: the share of each, and the rest for the next."""
 
 import asyncio
 from typing import Any
@@ -169,7 +169,7 @@ async def test_longest_unsaved_is_first() -> None:
     assert order == [64, 128, 192, 200]
 
 
-# --------------------------------------------------------------------------- what comes in between
+# ------------------------------------------------------------------------------- changes in between
 
 
 async def test_publish_during_a_round_is_in_the_next() -> None:

@@ -1,4 +1,4 @@
-"""Rounds that fail, are cancelled or conflict: nothing is lost, and nobody waits in vain."""
+"""Rounds that fail, are cancelled or conflict: nothing is lost, and no publisher waits in vain."""
 
 import asyncio
 from functools import partial
@@ -35,7 +35,7 @@ async def test_failed_round_keeps_everything(command: str) -> None:
 
 
 async def test_failed_batch_keeps_only_its_own() -> None:
-    """What was stored before in the same round is stored."""
+    """Topics stored earlier in the same round are done."""
     rounds = Rounds()
     rounds.publish("x")
     await rounds.drain()

@@ -155,7 +155,7 @@ async def test_own_publish_notices_others(memcached: MemcachedProcess) -> None:
 async def test_clock_behind_publishes_the_newest(
     memcached: MemcachedProcess, clock: Clock, read_before: bool
 ) -> None:
-    """One server's clock is 5 s ahead; what the other one has acknowledged is not older for it."""
+    """One server's clock is 5 s ahead; the acknowledged ones of the other are not older for it."""
     async with running_node(memcached) as ahead, running_node(memcached) as behind:
         if read_before:
             await behind.publish("b0", stored=True)

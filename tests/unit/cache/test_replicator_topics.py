@@ -161,7 +161,7 @@ async def test_restore_stores_no_empty_topics() -> None:
 
 
 async def test_restore_ends_while_publishing_goes_on() -> None:
-    """What is published meanwhile is left to later rounds, or it would never be connected."""
+    """New notifications are left to later rounds, or it would never be connected."""
     rounds = Rounds()
     for number in range(200):
         rounds.publish("x", f"topic{number}")
@@ -190,7 +190,7 @@ async def test_restore_gives_up_a_liar() -> None:
 
 
 async def test_restore_does_not_change_the_order(clock: Clock) -> None:
-    """What was stored before is not taken for newer than what another server stored since."""
+    """Notifications stored earlier are not taken for newer than later ones of another server."""
     rounds = Rounds()
     rounds.publish("own", now=clock.now - 10)
     await rounds.drain()

@@ -1,4 +1,4 @@
-"""Options: what is derived from a field, and what is generated from an option."""
+"""Options: derived from fields, and the source of generated text."""
 
 from dataclasses import dataclass, fields
 

@@ -1,4 +1,4 @@
-"""Parsers: what they accept, and the sentence that says so."""
+"""Parsers: their valid input, and the sentence about it."""
 
 from typing import Any
 
