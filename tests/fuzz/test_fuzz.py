@@ -6,6 +6,7 @@ import gzip
 import socket
 import struct
 from collections.abc import AsyncIterator
+from http import HTTPStatus
 from pathlib import Path
 
 import pytest
@@ -45,7 +46,8 @@ DEFECTS = {
     ),
     "a since of a million digits": (
         b"GET /notifications?since=" + b"9" * 1_000_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
-        b"HTTP/1.0 414 URI Too Long\r\n",
+        # Python 3.13 has renamed it.
+        b"HTTP/1.0 414 %b\r\n" % HTTPStatus(414).phrase.encode(),
     ),
 }
 """Each once caused a traceback in the log, a connection that stayed open, or a blocked loop."""
