@@ -19,6 +19,7 @@ from aionotify.logs import log_requests
 from aionotify.metrics import Metrics
 from aionotify.notifier import Notifier
 from aionotify.receiver import Receiver
+from aionotify.rejections import count_rejections
 from aionotify.settings import Settings
 
 
@@ -36,7 +37,7 @@ def create_app(settings: Settings | None = None) -> web.Application:
             # Turns every exception below into a response. Above it, nothing raises ours.
             errors_as_json,
             # Inside of errors_as_json, because it must see the exception and its reason.
-            app[METRICS].count_rejections,
+            count_rejections(app[ACCESS], app[HUB]),
             # Innermost: it raises what the others count, answer and log.
             app[ACCESS].authorize,
         ]
@@ -93,10 +94,15 @@ async def _run_broker(app: web.Application) -> AsyncIterator[None]:
 
 
 async def _run_background_tasks(app: web.Application) -> AsyncIterator[None]:
-    app[HUB].open()  # again, if the application was stopped before
-    coroutines = [app[HUB].expire_loop(), app[METRICS].watch_loop()]
+    hub = app[HUB]
+    hub.open()  # again, if the application was stopped before
+    coroutines = [
+        hub.expire_loop(),
+        hub.stats.incidents.settle_loop(lambda: hub.full),
+        app[METRICS].watch_loop(),
+    ]
     if app[SETTINGS].heartbeat:
-        coroutines.append(app[HUB].heartbeat(app[SETTINGS].heartbeat))
+        coroutines.append(hub.heartbeat(app[SETTINGS].heartbeat))
     tasks = [asyncio.create_task(each) for each in coroutines]
     yield
     for task in tasks:

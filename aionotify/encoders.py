@@ -9,15 +9,15 @@ from functools import lru_cache
 from typing import Protocol, Self
 
 from aionotify.frames import Opcode, encode_frame
-from aionotify.history import Snapshot
 from aionotify.notification import Notification
+from aionotify.recents import Snapshot
 
 MAX_BATCH = 64 * 1024
 """Bytes of messages that one write carries at most, unless a single message is larger."""
 
 _NOTIFICATION = b'{"type":"notification","id":"%d","time":"%b.%03dZ","topic":"%b","message":%b%b}'
 
-_quote = json.encoder.encode_basestring
+quote = json.encoder.encode_basestring
 """Encodes a string as json.dumps(ensure_ascii=False) does; in C, if that is compiled."""
 
 
@@ -50,6 +50,9 @@ class Encoder(Protocol):
     def subscribed(self, topic: str, id: int) -> bytes:
         """Encode that a client is caught up with `topic`, up to the position `id`."""
 
+    def opening(self, cursor: int) -> bytes:
+        """Return the bytes that come before the notifications from position `cursor` on."""
+
     def caught_up(self, id: int | None = None) -> bytes:
         """Return the bytes that follow at position `end`; `id` replaces the client's position."""
 
@@ -59,6 +62,10 @@ class _LiveEncoder:
 
     end = sys.maxsize
     source = None
+
+    def opening(self, cursor: int) -> bytes:
+        """Return nothing: live delivery has no beginning."""
+        return b""
 
     def caught_up(self, id: int | None = None) -> bytes:
         """Return nothing: live delivery has no end."""
@@ -107,7 +114,16 @@ class JsonEncoder(_LiveEncoder):
 
 
 class EventStreamEncoder(_LiveEncoder):
-    """Encodes server-sent events (WHATWG HTML §9.2): the id, and the JSON object as data."""
+    """Encodes server-sent events (WHATWG HTML §9.2): the id, and the JSON object as data.
+
+    No block is without data: fetch-event-source, httpx-sse and others hand every blank line to the
+    application as an event.
+    """
+
+    comment = b":\n"
+    """Keeps proxies from closing an idle stream."""
+
+    end_of_stream = b""
 
     def encode(self, notifications: Sequence[Notification], *, recent: bool = False) -> bytes:
         """Return one event per notification."""
@@ -125,6 +141,28 @@ class EventStreamEncoder(_LiveEncoder):
         return b"event: subscribed\nid: %d\ndata: %b\n\n" % (id, _subscribed(topic, id))
 
 
+class ChunkedEventStreamEncoder(EventStreamEncoder):
+    """Encodes the same events, with a chunk around each batch (RFC 9112 §7.1).
+
+    Without chunks, `iter_lines()` of requests waits for 512 bytes: two or three notifications.
+    """
+
+    comment = b"2\r\n:\n\r\n"
+    end_of_stream = b"0\r\n\r\n"
+
+    def encode(self, notifications: Sequence[Notification], *, recent: bool = False) -> bytes:
+        """Return one chunk with one event per notification."""
+        return chunk(super().encode(notifications, recent=recent))
+
+    def gap(self, missed: int | None, id: int) -> bytes:
+        """Return the event in a chunk."""
+        return chunk(super().gap(missed, id))
+
+    def subscribed(self, topic: str, id: int) -> bytes:
+        """Return the event in a chunk."""
+        return chunk(super().subscribed(topic, id))
+
+
 @dataclass(frozen=True, slots=True)
 class ReplayEncoder:
     """Marks notifications before position `end` as recent, for a client that catches up.
@@ -138,6 +176,9 @@ class ReplayEncoder:
     topic: str
     position: int
     source: Snapshot | None = None
+    start: int = 0
+    gap_before: bytes = b""
+    """Tells of a gap before position `start`."""
 
     def at_position(self, cursor: int) -> Encoder:
         """Return the live encoder once the replay has reached its end."""
@@ -155,9 +196,18 @@ class ReplayEncoder:
         """Encode a position as the live encoder does."""
         return self.live.subscribed(topic, id)
 
+    def opening(self, cursor: int) -> bytes:
+        """Return the gap at the start of the replay."""
+        return self.gap_before if cursor == self.start else b""
+
     def caught_up(self, id: int | None = None) -> bytes:
         """Return the client's position, which is told at the end of the replay."""
         return self.live.subscribed(self.topic, self.position if id is None else id)
+
+
+def chunk(data: bytes) -> bytes:
+    """Return `data` as one chunk, and nothing for no data: an empty chunk ends the body."""
+    return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
 
 
 def to_json(notification: Notification, *, recent: bool = False) -> bytes:
@@ -171,7 +221,7 @@ def to_json(notification: Notification, *, recent: bool = False) -> bytes:
         _date(seconds),
         milliseconds,
         notification.topic.encode(),
-        _quote(notification.message).encode(),
+        quote(notification.message).encode(),
         b',"recent":true' if recent else b"",
     )
 
@@ -198,3 +248,4 @@ def _subscribed(topic: str, id: int) -> bytes:
 TEXT = TextEncoder()
 JSON = JsonEncoder()
 EVENT_STREAM = EventStreamEncoder()
+CHUNKED_EVENT_STREAM = ChunkedEventStreamEncoder()

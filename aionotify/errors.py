@@ -20,6 +20,10 @@ class SettingsError(AionotifyError):
     """A setting is invalid. The message has the variable, the value and the expected format."""
 
 
+class ListenError(AionotifyError):
+    """The server cannot listen on an address."""
+
+
 class PublishForbidden(AionotifyError):
     """A WebSocket client that may subscribe tried to publish."""
 

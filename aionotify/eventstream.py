@@ -1,9 +1,6 @@
 """A subscriber over HTTP: server-sent events (WHATWG HTML §9.2)."""
 
-import asyncio
-import socket
-
-from aionotify.encoders import EVENT_STREAM
+from aionotify.encoders import CHUNKED_EVENT_STREAM, EVENT_STREAM
 from aionotify.stats import ClientKind
 from aionotify.subscriber import State, Subscriber
 
@@ -14,28 +11,17 @@ CLOSE_TIMEOUT = 5.0
 class EventStream(Subscriber):
     """A client of server-sent events. Anything it sends after its request is ignored."""
 
-    __slots__ = ("_heartbeat",)
+    __slots__ = ("_format",)
 
-    def __init__(self, stall_timeout: float, heartbeat: float) -> None:
-        """Create a stream; a peer that acknowledges nothing for two heartbeats is gone."""
-        super().__init__(EVENT_STREAM, stall_timeout)
-        self._heartbeat = heartbeat
+    def __init__(self, stall_timeout: float, *, chunked: bool) -> None:
+        """Create a stream, `chunked` for HTTP/1.1: clients of HTTP/1.0 know no chunks."""
+        self._format = CHUNKED_EVENT_STREAM if chunked else EVENT_STREAM
+        super().__init__(self._format, stall_timeout)
 
     @property
     def kind(self) -> ClientKind:
         """Server-sent events."""
         return ClientKind.EVENTS
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take over `transport`, and let the kernel detect a peer that vanished.
-
-        A stream gets no answer to its comments, so the server cannot tell by itself.
-        """
-        super().connection_made(transport)
-        connection = transport.get_extra_info("socket")
-        if self._heartbeat and connection is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
-            milliseconds = int(self._heartbeat * 2000)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
     def data_received(self, data: bytes) -> None:
         """Ignore data after the request."""
@@ -45,12 +31,19 @@ class EventStream(Subscriber):
         self._leave()
 
     def ping(self, interval: float) -> None:
-        """Send a comment, so that no proxy takes the connection for idle."""
+        """Send a comment, so that no proxy takes the connection for idle.
+
+        A stream gets no answer to its comments. A peer that vanished does not acknowledge the
+        last one, which the stall time-out sees. TCP_USER_TIMEOUT would see it as well, but it also
+        cuts off a peer that merely does not read, without a trace in log and metrics.
+        """
         if self.writable:
-            self.transport.write(b":\n\n")
+            self._watch_outstanding()
+            self.transport.write(self._format.comment)
 
     def close_for_restart(self) -> None:
         """End the stream: the client reconnects by itself, with the last id that it saw."""
         if self.state < State.CLOSING:
+            self.transport.write(self._format.end_of_stream)
             self._close_within(CLOSE_TIMEOUT)
             self.transport.close()

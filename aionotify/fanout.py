@@ -124,12 +124,9 @@ class Fanout:
         while topic.replaying:
             subscriber = topic.replaying.popleft()
             if subscriber.state is State.REPLAYING and _within_history(topic, subscriber):
-                cursor = subscriber.cursor
-                batch, end = batches.get(subscriber.encoder, cursor)
-                if subscriber.encoder.source is None:  # recent ones do not count as delivered
-                    topic.stats.delivered += end - cursor
+                batch, end = batches.get(subscriber.encoder, subscriber.cursor)
                 try:
-                    subscriber.write(batch, end)
+                    topic.write_next(subscriber, batch, end)
                 except (OSError, RuntimeError) as error:  # as above
                     message = f"the connection is broken: {error}"
                     subscriber.disconnect(message, DisconnectReason.BROKEN)
@@ -143,16 +140,10 @@ class Fanout:
 
 
 def _within_history(topic: Topic, subscriber: Subscriber) -> bool:
-    """Move a subscriber that fell out of the history to its start; return if it is still there.
-
-    Also chooses the encoder for its position.
-    """
-    encoder = subscriber.encoder = subscriber.encoder.at_position(subscriber.cursor)
-    if encoder.source is None and subscriber.cursor < topic.history.first:
+    """Move a subscriber that fell out of the history to its start; return if it is still there."""
+    if subscriber.encoder.source is None and subscriber.cursor < topic.history.first:
         subscriber.skip_to(topic.history.first, topic.history.complete_since)
-        if not subscriber.writable:
-            return False
-        subscriber.encoder = encoder.at_position(subscriber.cursor)
+        return subscriber.writable
     return True
 
 

@@ -1,5 +1,6 @@
 """WebSocket frames: encoding and decoding (RFC 6455 §5). Pure: no transport, no event loop."""
 
+import codecs
 from enum import IntEnum
 
 from aionotify.errors import ProtocolError
@@ -32,6 +33,8 @@ _OPCODES = frozenset(Opcode)
 _CONTROL = frozenset((Opcode.CLOSE, Opcode.PING, Opcode.PONG))
 _EXTRA_LENGTH = {126: 2, 127: 8}
 """Bytes of extended payload length that follow these values of the 7-bit length (§5.2)."""
+
+_new_decoder = codecs.getincrementaldecoder("utf-8")
 
 
 def encode_frame(opcode: Opcode, payload: bytes) -> bytes:
@@ -69,16 +72,32 @@ class FrameReader:
     """Reassembles the messages of one client.
 
     `limit` is the longest message in bytes, all its fragments together. Beside the data fed at
-    once, a reader holds at most one such message and one incomplete frame.
+    once, a reader holds at most one such message and one incomplete control frame.
     """
 
-    __slots__ = ("_buffer", "_fragments", "_limit", "_opcode")
+    __slots__ = (
+        "_buffer",
+        "_checked",
+        "_control",
+        "_decoder",
+        "_frame",
+        "_limit",
+        "_message",
+        "_opcode",
+    )
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._buffer = bytearray()
+        """Bytes that were fed and not read."""
+        self._frame: _Frame | None = None
+        """The frame whose payload is being read."""
         self._opcode: Opcode | None = None
-        self._fragments = bytearray()
+        """The type of the message that is being read."""
+        self._message = bytearray()
+        self._control = bytearray()
+        self._decoder: codecs.IncrementalDecoder | None = None
+        self._checked = 0
 
     def feed(self, data: bytes) -> None:
         """Append received bytes."""
@@ -87,47 +106,53 @@ class FrameReader:
     @property
     def empty(self) -> bool:
         """Whether no frame and no message is incomplete."""
-        return not self._buffer and self._opcode is None
+        return not self._buffer and self._opcode is None and self._frame is None
 
     def read(self) -> tuple[Opcode, bytes] | None:
         """Consume one frame; return None if no complete one was fed.
 
         Returns a complete message or control frame, or `(CONTINUATION, b"")` for a fragment of an
         incomplete message. Raises ProtocolError at the first violation, as soon as the header of
-        the frame has arrived; nothing can be read after that.
+        the frame or the byte that is not UTF-8 has arrived; nothing can be read after that.
         """
-        header = self._header()
-        if header is None:
+        frame = self._frame or self._read_header()
+        if frame is None:
             return None
-        opcode, final, start, length = header
-        if len(self._buffer) < start + length:
-            return None
-        mask = bytes(self._buffer[start - 4 : start])
-        payload = _unmask(bytes(self._buffer[start : start + length]), mask)
-        del self._buffer[: start + length]
-        if opcode in _CONTROL:
-            return opcode, payload
-        return self._assemble(opcode, final, payload)
+        is_control = frame.opcode in _CONTROL
+        complete = frame.take(self._buffer, self._control if is_control else self._message)
+        if complete:
+            self._frame = None
+        if is_control:
+            return self._finish_control(frame.opcode) if complete else None
+        if complete and frame.final:
+            return self._finish_message()
+        self._check_text()
+        return (Opcode.CONTINUATION, b"") if complete else None
 
-    def _header(self) -> tuple[Opcode, bool, int, int] | None:
-        """Return opcode, FIN, start and length of the payload (§5.2), or None if incomplete."""
+    def _read_header(self) -> "_Frame | None":
+        """Consume the header of a frame (§5.2) and return it, or None if it is incomplete."""
         buffer = self._buffer
         if len(buffer) < 2:
             return None
         first, second = buffer[0], buffer[1]
         extra = _EXTRA_LENGTH.get(second & 0x7F, 0)
-        self._check(first, second, extra)
+        self._check_header(first, second, extra)
         start = 2 + extra + 4
         if len(buffer) < start:
             return None
         length = int.from_bytes(buffer[2 : 2 + extra], "big") if extra else second & 0x7F
-        if len(self._fragments) + length > self._limit and first & 0x0F not in _CONTROL:
-            raise ProtocolError(
-                CloseCode.MESSAGE_TOO_BIG, f"message too big (limit {self._limit} bytes)"
-            )
-        return Opcode(first & 0x0F), bool(first & 0x80), start, length
+        opcode = Opcode(first & 0x0F)
+        if opcode not in _CONTROL:
+            if len(self._message) + length > self._limit:
+                raise ProtocolError(
+                    CloseCode.MESSAGE_TOO_BIG, f"message too big (limit {self._limit} bytes)"
+                )
+            self._opcode = self._opcode or opcode
+        self._frame = _Frame(opcode, bool(first & 0x80), length, bytes(buffer[start - 4 : start]))
+        del buffer[:start]
+        return self._frame
 
-    def _check(self, first: int, second: int, extra: int) -> None:
+    def _check_header(self, first: int, second: int, extra: int) -> None:
         """Raise ProtocolError if the first two bytes break §5.1, §5.2 or §5.5."""
         opcode, final = first & 0x0F, first & 0x80
         if first & 0x70:
@@ -146,17 +171,53 @@ class FrameReader:
             return
         raise ProtocolError(CloseCode.PROTOCOL_ERROR, problem)
 
-    def _assemble(self, opcode: Opcode, final: bool, payload: bytes) -> tuple[Opcode, bytes]:
-        if final and self._opcode is None:
-            return opcode, payload
-        if self._opcode is None:
-            self._opcode = opcode
-        self._fragments += payload
-        if not final:
-            return Opcode.CONTINUATION, b""
-        whole = self._opcode, bytes(self._fragments)
-        self._opcode, self._fragments = None, bytearray()
-        return whole
+    def _check_text(self) -> None:
+        """Raise ProtocolError if the part of a text message that has arrived is not UTF-8 (§8.1).
+
+        A message that arrives whole never comes here: it is decoded, and thereby checked, once.
+        """
+        if self._opcode != Opcode.TEXT:
+            return
+        if self._decoder is None:
+            self._decoder = _new_decoder()
+        try:
+            self._decoder.decode(bytes(self._message[self._checked :]))
+        except UnicodeDecodeError as error:
+            raise _not_utf8(error) from None
+        self._checked = len(self._message)
+
+    def _finish_control(self, opcode: Opcode) -> tuple[Opcode, bytes]:
+        payload, self._control = bytes(self._control), bytearray()
+        return opcode, payload
+
+    def _finish_message(self) -> tuple[Opcode, bytes]:
+        opcode, payload = self._opcode, bytes(self._message)
+        assert opcode is not None
+        self._opcode, self._message = None, bytearray()
+        self._decoder, self._checked = None, 0
+        return opcode, payload
+
+
+class _Frame:
+    """A frame whose header was read: the part of its payload that is still to come."""
+
+    __slots__ = ("_left", "_mask", "final", "opcode")
+
+    def __init__(self, opcode: Opcode, final: bool, length: int, mask: bytes) -> None:
+        self.opcode = opcode
+        self.final = final
+        self._left = length
+        self._mask = mask
+
+    def take(self, source: bytearray, target: bytearray) -> bool:
+        """Move the payload from `source` to `target`, unmasked; return whether it is complete."""
+        part = bytes(source[: self._left])
+        del source[: self._left]
+        target += _unmask(part, self._mask)
+        self._left -= len(part)
+        turn = len(part) % 4
+        self._mask = self._mask[turn:] + self._mask[:turn]
+        return self._left == 0
 
 
 def decode_text(payload: bytes) -> str:
@@ -164,7 +225,11 @@ def decode_text(payload: bytes) -> str:
     try:
         return payload.decode()
     except UnicodeDecodeError as error:
-        raise ProtocolError(CloseCode.INVALID_TEXT, f"text is not UTF-8: {error}") from None
+        raise _not_utf8(error) from None
+
+
+def _not_utf8(error: UnicodeDecodeError) -> ProtocolError:
+    return ProtocolError(CloseCode.INVALID_TEXT, f"text is not UTF-8: {error}")
 
 
 def _unmask(payload: bytes, mask: bytes) -> bytes:

@@ -3,9 +3,10 @@
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from operator import attrgetter
-from typing import NamedTuple
 
+from aionotify.budget import ENTRY_OVERHEAD, Budget
 from aionotify.notification import Notification
+from aionotify.recents import Recent, by_rank, total_size
 
 MAX_BYTES = 16 * 1024 * 1024
 """Bytes of UTF-8 text that one history retains at most, whatever the number of notifications."""
@@ -13,35 +14,8 @@ MAX_BYTES = 16 * 1024 * 1024
 COMPACT_AFTER = 512
 """Dropped entries that may stay in front of a list before it is compacted."""
 
-ENTRY_OVERHEAD = 250
-"""Bytes that a retained notification costs in addition to its text (CPython 3.11, 64 bits)."""
-
 _GONE = Notification(0, 0, "")
 _id = attrgetter("id")
-
-
-class Recent(NamedTuple):
-    """A recent notification, and its rank among those of the topic.
-
-    The rank is the id, unless another server with a clock ahead of ours has stored higher ids:
-    then it is what makes a notification that was published later the newer one.
-    """
-
-    rank: int
-    notification: Notification
-
-
-class Budget:
-    """Bytes that all histories of a process retain together, and how many they may.
-
-    Counts text and an estimate of what the objects cost: a million short notifications are large.
-    """
-
-    __slots__ = ("limit", "used")
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.used = 0
 
 
 class History:
@@ -187,12 +161,13 @@ class History:
         if self._foreign:
             found += self._foreign
         if self._foreign or self._ranks:
-            found.sort(key=_rank)
+            found.sort(key=by_rank)
         return [each for each in found[-count:] if each.notification.time > oldest]
 
     def complete_before(self, recents: Sequence[Recent]) -> int:
         """Return the id after which `recents`, a result of `recent`, are complete."""
-        own = sum(each not in self._foreign for each in recents) if self._foreign else len(recents)
+        foreign = {*self._foreign}
+        own = sum(each not in foreign for each in recents) if foreign else len(recents)
         index = len(self._entries) - own - 1
         if index < self._start:
             return self.complete_since
@@ -206,25 +181,35 @@ class History:
         entries, so that clients can resume from them. All others are foreign: the newest `count`
         are kept, and the history is not complete before them.
         """
-        unknown = [each for each in stored if not self._has(each.notification)]
-        if not unknown:
-            return
-        if not self._dropped:
+        foreign = {each.notification for each in self._foreign}
+        unknown = [
+            each
+            for each in dict.fromkeys(stored)
+            if not (each.notification in foreign or self._retains(each.notification))
+        ]
+        if unknown and not self._dropped:
             unknown = self._prepend(unknown, complete_since)
         if unknown:
             newest = max(each.notification.id for each in unknown)
             self.complete_since = max(self.complete_since, newest)
-            self._set_foreign(sorted([*self._foreign, *unknown], key=_rank)[-count:])
+            self._set_foreign(sorted([*self._foreign, *unknown], key=by_rank)[-count:])
+        if not self._knows(complete_since):
+            # Its author has dropped or could not store a notification that was never read here.
+            self.complete_since = max(self.complete_since, complete_since)
 
     def lose_before(self, id: int) -> None:
         """Note that notifications with ids up to `id` may be missing."""
         self.complete_since = max(self.complete_since, id)
 
-    def outrank(self, above: int, since: int) -> None:
-        """Rank the entries after the id `since` above `above`, keeping their order."""
+    def outrank(self, above: int, since: int) -> int:
+        """Rank the entries after the id `since` above `above`, keeping their order.
+
+        Returns the highest rank: whatever is published next needs a higher id.
+        """
         index = bisect_right(self._entries, since, self._start, key=_id)
-        for offset, each in enumerate(self._entries[index:], 1):
-            self._ranks[each.id] = max(above + offset, each.id)
+        for each in self._entries[index:]:
+            above = self._ranks[each.id] = max(above + 1, each.id)
+        return above
 
     def expire(self, oldest: float) -> None:
         """Drop notifications published before `oldest` (ms since the epoch)."""
@@ -240,19 +225,18 @@ class History:
         """Drop the oldest entry, because all histories together are too large."""
         self._drop(1)
 
-    def discard(self) -> None:
-        """Return the bytes of this history to the budget; it must not be used afterwards."""
-        self._account(-self._bytes, -len(self) - len(self._foreign))
-
     def _account(self, size: int, count: int) -> None:
         self._bytes += size
         self._budget.used += size + count * ENTRY_OVERHEAD
 
-    def _has(self, notification: Notification) -> bool:
+    def _retains(self, notification: Notification) -> bool:
         index = bisect_left(self._entries, notification.id, self._start, key=_id)
-        if index < len(self._entries) and self._entries[index] == notification:
-            return True
-        return any(each.notification == notification for each in self._foreign)
+        return index < len(self._entries) and self._entries[index] == notification
+
+    def _knows(self, id: int) -> bool:
+        index = bisect_left(self._entries, id, self._start, key=_id)
+        retained = index < len(self._entries) and self._entries[index].id == id
+        return retained or any(each.notification.id == id for each in self._foreign)
 
     def _prepend(self, unknown: list[Recent], complete_since: int) -> list[Recent]:
         """Insert those that are older than all entries in front; return the others."""
@@ -278,10 +262,11 @@ class History:
             # Complete after the newest of them: then they are complete as far as their author
             # knew. Otherwise, something between them and `self.complete_since` may be missing.
             self.complete_since = complete_since if self.complete_since == newest else newest
-        return [each for each in unknown if each.notification not in added]
+        chosen = {*added}
+        return [each for each in unknown if each.notification not in chosen]
 
     def _set_foreign(self, foreign: list[Recent]) -> None:
-        added = sum(map(_size, foreign)) - sum(map(_size, self._foreign))
+        added = total_size(foreign) - total_size(self._foreign)
         self._account(added, len(foreign) - len(self._foreign))
         self._foreign = foreign
 
@@ -313,40 +298,3 @@ class History:
             del self._entries[:end]
             del self._sizes[:end]
             self._start = 0
-
-
-def _rank(recent: Recent) -> tuple[int, str]:
-    """Sort by rank, and by text if two servers published within the same microsecond."""
-    return recent.rank, recent.notification.message
-
-
-def _size(recent: Recent) -> int:
-    return len(recent.notification.message.encode())
-
-
-class Snapshot:
-    """A fixed list of notifications at positions that end before `end`.
-
-    Stands in for a history where a client is shown recent notifications: some of them may be
-    foreign, and none of them may be evicted while a slow client still has to read them.
-    """
-
-    __slots__ = ("_notifications", "first")
-
-    def __init__(self, notifications: Sequence[Notification], end: int) -> None:
-        self._notifications = notifications
-        self.first = end - len(notifications)
-
-    def between(self, cursor: int, max_bytes: int, end: int | None = None) -> list[Notification]:
-        """Return notifications from `cursor` on, limited to `max_bytes` of text, but at least one.
-
-        `end` is ignored: nothing was ever appended.
-        """
-        batch: list[Notification] = []
-        total = 0
-        for each in self._notifications[cursor - self.first :]:
-            total += len(each.message.encode())
-            if total > max_bytes and batch:
-                break
-            batch.append(each)
-        return batch

@@ -5,9 +5,10 @@ import heapq
 import time
 from collections.abc import Callable, Iterator
 
+from aionotify.budget import Budget
 from aionotify.errors import Stopping, Unavailable
 from aionotify.fanout import Fanout
-from aionotify.history import Budget, History
+from aionotify.history import History
 from aionotify.ids import ForgottenTopics
 from aionotify.notification import Notification
 from aionotify.stats import ClientKind, DisconnectReason, RejectReason, Stats
@@ -42,7 +43,6 @@ class Hub:
         """
         self._history_limit = history_limit
         self._ttl = ttl
-        self._max_connections = max_connections
         self._topics: dict[str, Topic] = {}
         self._fanout = Fanout()
         self._budget = Budget(history_bytes)
@@ -51,6 +51,9 @@ class Hub:
         self._wake = self._fanout.wake
         self._on_empty = self.discard_if_empty
         self._closing = False
+        self._hurried = False
+        self.max_connections = max_connections
+        """The number of clients above which further ones are rejected."""
         self.forgotten = ForgottenTopics(0)
         """What is known about topics that are not in the hub."""
         self.on_discard: Callable[[str], None] = lambda name: None
@@ -61,6 +64,11 @@ class Hub:
     def connected(self) -> int:
         """The number of connected clients."""
         return self.stats.connections.total()
+
+    @property
+    def full(self) -> bool:
+        """Whether the connection limit is reached."""
+        return self.connected >= self.max_connections
 
     @property
     def websockets(self) -> int:
@@ -114,6 +122,15 @@ class Hub:
             self._evict()
         self._wake(topic)
 
+    def behind(self, topic: Topic) -> Topic | None:
+        """Return the topic that has to be delivered before more is published to `topic`, if any.
+
+        Publishing more could evict what has not been sent to its subscribers yet.
+        """
+        if topic.backlogged:
+            return topic
+        return self._evict() if self._budget.used > self._budget.limit else None
+
     def oldest(self) -> float:
         """Return the time, in ms since the epoch, before which notifications have expired."""
         return (time.time() - self._ttl) * 1000
@@ -126,8 +143,11 @@ class Hub:
                 ids[name] = topic.history.last_id
         return ids
 
-    def _evict(self) -> None:
-        """Drop the oldest notifications over all topics until the budget is met."""
+    def _evict(self) -> Topic | None:
+        """Drop the oldest notifications over all topics until the budget is met.
+
+        Stops at one that the fan-out has yet to deliver, and returns its topic.
+        """
         # A heap of the topics by the id of their oldest entry, which may have changed since: then
         # the topic goes back to its new place. Ids increase over all topics, so topics that came
         # later are younger than all in the heap, and it is built anew only when it is empty.
@@ -137,16 +157,19 @@ class Hub:
                 self._by_age = [(each.history.oldest_id, each.name) for each in filled]
                 heapq.heapify(self._by_age)
                 if not self._by_age:
-                    return
+                    return None
             id, name = self._by_age[0]
             topic = self._topics.get(name)
             if topic is None or not topic.history:
                 heapq.heappop(self._by_age)
                 continue
             if topic.history.oldest_id == id:
+                if topic.oldest_is_unsent:
+                    return topic
                 topic.history.evict_oldest()
             if topic.history:
                 heapq.heapreplace(self._by_age, (topic.history.oldest_id, name))
+        return None
 
     def open(self) -> None:
         """Accept clients and notifications, also after a shutdown."""
@@ -160,7 +183,7 @@ class Hub:
     def ensure_capacity(self) -> None:
         """Raise Unavailable if the server is stopping or the connection limit is reached."""
         self.ensure_accepting()
-        if self.connected >= self._max_connections:
+        if self.full:
             raise Unavailable(
                 "Too many clients are connected. Please try again later.", RejectReason.TOO_MANY
             )
@@ -192,11 +215,16 @@ class Hub:
             topic.history.expire(oldest)
             self.discard_if_empty(topic)
 
+    def hurry(self) -> None:
+        """End the grace period of a shutdown, now or as soon as it begins."""
+        self._hurried = True
+
     async def shutdown(self, grace: float) -> None:
         """Close all clients with 1012, and disconnect those left after `grace` seconds.
 
         Closing is paced, so that thousands of clients do not reconnect in the same millisecond.
         It takes half of the grace period at most: the last client needs time to answer, too.
+        After `hurry` it waits for no client anymore.
         """
         self._closing = True
         clients = list(self.subscribers())
@@ -204,13 +232,15 @@ class Hub:
         interval = min(CLOSE_INTERVAL, grace / 2 / max(1, len(clients)))
         for number, client in enumerate(clients):
             client.close_for_restart()
-            await asyncio.sleep(max(0, started + number * interval - time.monotonic()))
+            if not self._hurried:
+                await asyncio.sleep(max(0, started + number * interval - time.monotonic()))
         # An event to wait for would cost memory for each client, idle or not.
-        while time.monotonic() < started + grace and any(  # noqa: ASYNC110
-            each.connected for each in clients
-        ):
+        while not self._hurried and time.monotonic() < started + grace:
+            if not any(each.connected for each in clients):
+                break
             await asyncio.sleep(0.01)
         for client in clients:
             if client.connected:
                 message = "no answer to the close frame within the shutdown grace period"
                 client.disconnect(message, DisconnectReason.CLOSING)
+        self._hurried = False

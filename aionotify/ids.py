@@ -1,6 +1,7 @@
 """Ids: their source, and what is remembered of topics that are no longer in memory. Pure."""
 
 from collections.abc import Mapping
+from operator import itemgetter
 
 MAX_FORGOTTEN = 50_000
 """Topics whose last id is remembered after the topic itself was discarded: about 8 MiB."""
@@ -69,7 +70,8 @@ class ForgottenTopics:
         """Replace everything by the knowledge of a process that stopped cleanly."""
         self.before = before
         self._ids = {}
-        for topic, complete_since in ids.items():
+        # The lowest first: what does not fit must not raise `before` above that of all others.
+        for topic, complete_since in sorted(ids.items(), key=itemgetter(1)):
             self.remember(topic, complete_since)
 
     def snapshot(self) -> dict[str, int]:

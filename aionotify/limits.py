@@ -15,6 +15,13 @@ Without them, a server full of subscribers could not even answer `/health`.
 
 UNLIMITED = 1_000_000
 
+FALLBACKS = (1_048_576, 245_760, 65_536, 10_240)
+"""Soft limits to try, from the top, where the hard limit itself is refused.
+
+macOS calls its hard limit infinite and refuses more than `kern.maxfilesperproc`, 245,760 or less;
+10,240 (OPEN_MAX) is always accepted. Linux refuses more than `fs.nr_open`, usually 1,048,576.
+"""
+
 
 def raise_file_limit() -> None:
     """Raise the limit on open files as far as this user may."""
@@ -22,10 +29,13 @@ def raise_file_limit() -> None:
         return
     # Many systems start with a soft limit of 1,024, far below the hard limit, because select()
     # cannot handle more. The event loop uses epoll or kqueue, which can.
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # macOS has an infinite hard limit, and raises ValueError for it as a soft limit.
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for wanted in (hard, *FALLBACKS):
+        if wanted != hard and (wanted <= soft or wanted > hard != resource.RLIM_INFINITY):
+            continue
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            return
 
 
 def connections_allowed() -> int:

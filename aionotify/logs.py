@@ -18,6 +18,17 @@ JSON_FIELDS = "%(asctime)s %(levelname)s %(name)s %(message)s"
 """The attributes of a log record that become fields, in this order."""
 
 
+class TextLineFormatter(logging.Formatter):
+    """Formats a record as text for readers, with the time in UTC."""
+
+    def __init__(self) -> None:
+        super().__init__(TEXT_FORMAT)
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        """Return the time as in JSON logs and notifications."""
+        return _utc(record)
+
+
 class JsonLineFormatter(JsonFormatter):
     """Formats a record as one line of JSON: time, level, logger, message, and maybe exception."""
 
@@ -35,16 +46,22 @@ class JsonLineFormatter(JsonFormatter):
         )
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
-        """Return the time in RFC 3339, UTC, with milliseconds and `Z`, as in notifications."""
-        # The default is local time without an offset, and a comma before the milliseconds.
-        written = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        return written.replace("+00:00", "Z")
+        """Return the time as in text logs and notifications."""
+        return _utc(record)
+
+
+def _utc(record: logging.LogRecord) -> str:
+    """Return the time of a record in RFC 3339, UTC, with milliseconds and `Z`."""
+    # The default is local time without an offset, so that the logs of two machines, or of one
+    # before and after the change to summer time, cannot be put in order.
+    written = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+    return written.replace("+00:00", "Z")
 
 
 def configure_logging(level: str, style: str) -> None:
     """Log to standard error from `level` on, in the format `style`: `text` or `json`."""
     handler = logging.StreamHandler()
-    handler.setFormatter(JsonLineFormatter() if style == "json" else logging.Formatter(TEXT_FORMAT))
+    handler.setFormatter(JsonLineFormatter() if style == "json" else TextLineFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler])
     # Otherwise Python prints warnings in its own format, and a log of JSON lines cannot be parsed.
     logging.captureWarnings(True)

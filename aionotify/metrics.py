@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from aiohttp import web
-from aiohttp.typedefs import Handler
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.metrics_core import (
     CounterMetricFamily,
@@ -15,13 +13,18 @@ from prometheus_client.metrics_core import (
 )
 from prometheus_client.registry import Collector
 
+from aionotify.build import running_build
 from aionotify.cache import Cache
-from aionotify.errors import Rejected
+from aionotify.frames import CloseCode
 from aionotify.hub import Hub
 from aionotify.stats import ClientKind, DisconnectReason, Histogram, RejectReason
 
 LAG_INTERVAL = 0.5
 """Seconds between two measurements of the event loop's lag."""
+
+
+_OWN_CODES = [code.value for code in CloseCode if code is not CloseCode.NORMAL]
+"""Close codes that the server starts with; 1000 only answers a client that closes."""
 
 
 class Metrics(Collector):
@@ -43,6 +46,7 @@ class Metrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Iterate over all metrics, with every label from the first scrape on."""
+        yield self._build_info()
         yield from self._client_metrics()
         yield from self._notification_metrics()
         yield from self._cache_metrics()
@@ -51,16 +55,6 @@ class Metrics(Collector):
             "Event loop lag.",
             self._hub.stats.loop_lag_seconds,
         )
-
-    @web.middleware
-    async def count_rejections(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Count rejected requests by reason."""
-        # The reason is in the error only, so this must come before errors become responses.
-        try:
-            return await handler(request)
-        except Rejected as error:
-            self._hub.stats.rejected[error.reason] += 1
-            raise
 
     async def watch_loop(self) -> None:
         """Measure the event loop's lag every `LAG_INTERVAL` seconds, forever."""
@@ -71,6 +65,19 @@ class Metrics(Collector):
             # asyncio runs timers that are due within the clock's resolution a little early.
             self._hub.stats.loop_lag_seconds.observe(max(0.0, loop.time() - due))
 
+    def _build_info(self) -> Metric:
+        """Return a gauge that is always 1, with the versions as labels, as Prometheus advises."""
+        # Joined to other series (`* on(instance) group_left(version)`), it tells the figures of one
+        # version from those of another. A version in every label would end every series instead.
+        family = GaugeMetricFamily(
+            "aionotify_build_info",
+            "Versions of the running server.",
+            labels=["version", "python", "event_loop"],
+        )
+        build = running_build()
+        family.add_metric([build.version, build.python, build.event_loop], 1)
+        return family
+
     def _client_metrics(self) -> Iterator[Metric]:
         stats = self._hub.stats
         connections = GaugeMetricFamily(
@@ -80,18 +87,31 @@ class Metrics(Collector):
             connections.add_metric([kind], stats.connections[kind])
         yield connections
         yield GaugeMetricFamily(
+            "aionotify_connection_limit",
+            "Connected clients above which further ones are rejected.",
+            self._hub.max_connections,
+        )
+        yield GaugeMetricFamily(
             "aionotify_lagging",
             "Connected clients that have not accepted all data yet.",
             self._hub.lagging,
         )
-        yield _counter_by_reason(
+        yield _counter(
             "aionotify_cut_off",
             "Clients disconnected by the server.",
+            "reason",
             stats.disconnected,
             DisconnectReason,
         )
-        yield _counter_by_reason(
-            "aionotify_refused", "Rejected requests.", stats.rejected, RejectReason
+        yield _counter(
+            "aionotify_closes",
+            "WebSocket connections closed by the server.",
+            "code",
+            stats.closed,
+            _OWN_CODES,
+        )
+        yield _counter(
+            "aionotify_refused", "Rejected requests.", "reason", stats.rejected, RejectReason
         )
 
     def _notification_metrics(self) -> Iterator[Metric]:
@@ -130,15 +150,15 @@ class Metrics(Collector):
         )
 
 
-def _counter_by_reason(
-    name: str, documentation: str, values: Mapping[Any, int], reasons: Iterable[str]
+def _counter(
+    name: str, documentation: str, label: str, values: Mapping[Any, int], known: Iterable[Any]
 ) -> Metric:
-    """Return a counter with a label for each of `reasons`, including those that are 0."""
+    """Return a counter with a series for each of the `known` values of `label`, even if it is 0."""
     # A series that first appears with its first event has no earlier 0 to compare with, so
     # `increase()` would miss that event.
-    family = CounterMetricFamily(name, documentation, labels=["reason"])
-    for reason in reasons:
-        family.add_metric([reason], values.get(reason, 0))
+    family = CounterMetricFamily(name, documentation, labels=[label])
+    for value in known:
+        family.add_metric([str(value)], values.get(value, 0))
     return family
 
 

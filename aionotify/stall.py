@@ -3,26 +3,47 @@
 import asyncio
 from collections.abc import Callable
 
+from aionotify.tcp import acceptance
+
 STALL_CHECKS = 4
-"""Looks at a paused transport within the stall time-out."""
+"""Looks at a stalled client within its stall time-out."""
 
 
 class StallTimer:
-    """Watches a transport from the moment its write buffer fills until it is empty again.
+    """Watches how far a client accepts what was written to its transport.
 
-    It exists only that long, so that an idle client pays nothing for it.
+    It exists only while the client has something to accept, so that an idle one pays nothing.
     """
 
-    __slots__ = ("_handle", "_idle_checks", "_interval", "_on_stall", "_transport", "_unsent")
+    __slots__ = (
+        "_accepted",
+        "_handle",
+        "_idle_checks",
+        "_interval",
+        "_on_progress",
+        "_on_stall",
+        "_transport",
+    )
 
     def __init__(
-        self, transport: asyncio.WriteTransport, timeout: float, on_stall: Callable[[], None]
+        self,
+        transport: asyncio.Transport,
+        timeout: float,
+        on_stall: Callable[[], None],
+        on_progress: Callable[[], bool],
     ) -> None:
-        """Call `on_stall` once the client has accepted no byte for `timeout` seconds."""
+        """Call `on_stall` once the client has accepted no data for `timeout` seconds.
+
+        If a check finds progress, or nothing left to accept, the result of `on_progress` says
+        whether to go on watching.
+        """
         self._transport = transport
         self._interval = timeout / STALL_CHECKS
         self._on_stall = on_stall
-        self._unsent = transport.get_write_buffer_size()
+        self._on_progress = on_progress
+        # Unknown before the first check: asking the kernel when the transport pauses would cost a
+        # system call for every client that lags for a moment.
+        self._accepted: int | None = None
         self._idle_checks = 0
         self._schedule()
 
@@ -34,10 +55,13 @@ class StallTimer:
         self._handle = asyncio.get_running_loop().call_later(self._interval, self._check)
 
     def _check(self) -> None:
-        unsent = self._transport.get_write_buffer_size()
-        # A byte that was accepted between two checks starts the count anew.
-        self._idle_checks = 0 if unsent < self._unsent else self._idle_checks + 1
-        self._unsent = unsent
+        now = acceptance(self._transport)
+        progress = self._accepted is not None and now.accepted > self._accepted
+        if (progress or not now.outstanding) and not self._on_progress():
+            return
+        first = self._accepted is None
+        self._idle_checks = 0 if first or progress else self._idle_checks + 1
+        self._accepted = now.accepted
         if self._idle_checks < STALL_CHECKS:
             self._schedule()
         else:

@@ -4,6 +4,8 @@ from bisect import bisect_left
 from collections import Counter
 from enum import StrEnum
 
+from aionotify.incidents import Incidents
+
 LATENCY_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 """Upper bounds in seconds, for operations that should take milliseconds."""
 
@@ -53,7 +55,7 @@ class Histogram:
 
 
 class Stats:
-    """Counters of the hub and its subscribers, read by `/metrics`."""
+    """Counters of the hub and its subscribers, read by `/metrics`, and their incidents."""
 
     def __init__(self) -> None:
         self.connections: Counter[ClientKind] = Counter()
@@ -62,6 +64,9 @@ class Stats:
         """Notifications written to clients, except recent ones shown on connect."""
         self.gaps = 0
         self.disconnected: Counter[DisconnectReason] = Counter()
+        self.closed: Counter[int] = Counter()
+        """WebSocket connections that the server closed, by close code."""
         self.rejected: Counter[RejectReason] = Counter()
         self.fanout_seconds = Histogram()
         self.loop_lag_seconds = Histogram()
+        self.incidents = Incidents()

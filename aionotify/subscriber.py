@@ -1,7 +1,6 @@
 """A connected client: its transport, its encoder, and its cursor into the topic's history."""
 
 import asyncio
-import logging
 from enum import IntEnum
 from typing import Protocol, cast
 
@@ -9,8 +8,7 @@ from aionotify.encoders import Encoder
 from aionotify.net import peer_address
 from aionotify.stall import StallTimer
 from aionotify.stats import ClientKind, DisconnectReason, Stats
-
-logger = logging.getLogger(__name__)
+from aionotify.tcp import acceptance
 
 
 class State(IntEnum):
@@ -108,8 +106,11 @@ class Subscriber(asyncio.Protocol):
         """Take over `transport`, whose write buffer must be empty."""
         self.transport = cast(asyncio.Transport, transport)
         self.state = State.OPEN
-        # With a limit of 0, every byte that the kernel does not take at once pauses writing.
-        self.transport.set_write_buffer_limits(high=0)
+        # Every byte that the kernel does not take at once pauses writing. asyncio's TLS transport
+        # (Python 3.11 to 3.13, and that of uvloop 0.23) pauses at `size >= high`, other transports
+        # at `size > high`: with 0, it would pause with an empty buffer, which nothing ever drains.
+        over_tls = transport.get_extra_info("sslcontext") is not None
+        self.transport.set_write_buffer_limits(high=1 if over_tls else 0)
 
     def write(self, batch: bytes, cursor: int) -> None:
         """Hand `batch` to the transport and move to position `cursor`. Never waits."""
@@ -122,7 +123,7 @@ class Subscriber(asyncio.Protocol):
         """Mark the client as lagging: the kernel did not take everything."""
         self.state = max(self.state, State.LAGGING)
         if self._timer is None:
-            self._timer = StallTimer(self.transport, self._stall_timeout, self._on_stall)
+            self._start_stall_timer()
 
     def resume_writing(self) -> None:
         """Continue delivery: the transport's buffer is empty again."""
@@ -143,10 +144,12 @@ class Subscriber(asyncio.Protocol):
         `id` is the position from which it misses nothing anymore.
         """
         self.topic.stats.gaps += 1
-        gap = self.encoder.gap(first - self.cursor, id) or b""
+        gap = self.encoder.opening(self.cursor) + (self.encoder.gap(first - self.cursor, id) or b"")
         # A replay whose end was evicted never gets there: this is where the client is caught up.
         tail = self.encoder.caught_up(id) if first >= self.encoder.end else b""
         self.write(gap + tail, first)
+        # Even if the client lags now: it must not be told twice that it is caught up.
+        self.encoder = self.encoder.at_position(first)
 
     def ping(self, interval: float) -> None:
         """Send a heartbeat; called every `interval` seconds."""
@@ -157,12 +160,16 @@ class Subscriber(asyncio.Protocol):
         raise NotImplementedError
 
     def disconnect(self, message: str, reason: DisconnectReason) -> None:
-        """Abort the connection, dropping unsent data. Logs `message` and counts `reason`."""
+        """Abort the connection, dropping unsent data. Reports `message` and counts `reason`."""
         self.topic.stats.disconnected[reason] += 1
-        address = self.client_address or peer_address(self.transport)
-        logger.info("disconnected client %s: %s", address, message)
+        self._report(reason, message)
         self._leave()
         self.transport.abort()
+
+    def _report(self, kind: str, message: str) -> None:
+        """Log why the server ends the connection. `kind` bounds the number of lines."""
+        address = self.client_address or peer_address(self.transport)
+        self.topic.stats.incidents.report(kind, f"disconnected client {address}: {message}")
 
     def _leave(self) -> None:
         self.state = max(self.state, State.CLOSING)
@@ -176,9 +183,31 @@ class Subscriber(asyncio.Protocol):
         message = f"closing took more than {timeout:g} s"
         self._timer = loop.call_later(timeout, self.disconnect, message, DisconnectReason.CLOSING)
 
+    def _watch_outstanding(self) -> bool:
+        """Return whether the client has yet to accept data; if so, the stall time-out runs.
+
+        A heartbeat asks this. It finds clients that vanished, and those that do not read while
+        the kernel's buffer still has room for what they are sent: neither pauses the transport.
+        """
+        outstanding = acceptance(self.transport).outstanding
+        if outstanding and self._timer is None:
+            self._start_stall_timer()
+        return outstanding
+
+    def _start_stall_timer(self) -> None:
+        self._timer = StallTimer(
+            self.transport, self._stall_timeout, self._on_stall, self._on_progress
+        )
+
     def _on_stall(self) -> None:
         message = f"no data accepted for {self._stall_timeout:g} s"
         self.disconnect(message, DisconnectReason.STALLED)
+
+    def _on_progress(self) -> bool:
+        if self.writable:  # it was watched because of a heartbeat, and the next one looks again
+            self._timer = None
+            return False
+        return True
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:

@@ -5,8 +5,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from aionotify.encoders import MAX_BATCH, Encoder, ReplayEncoder
-from aionotify.history import History, Snapshot
+from aionotify.history import History
 from aionotify.notification import Notification
+from aionotify.recents import Snapshot
 from aionotify.stats import Stats
 from aionotify.subscriber import State, Subscriber
 
@@ -73,6 +74,11 @@ class Topic:
         """Whether the fan-out is so far behind that publishers should wait."""
         return self.history.backlogged(self.delivered_head, self.delivered_bytes)
 
+    @property
+    def oldest_is_unsent(self) -> bool:
+        """Whether the fan-out has yet to deliver the oldest notification in the history."""
+        return bool(self.subscribers) and self.delivered_head <= self.history.first
+
     async def wait_delivered(self) -> None:
         """Wait until the current pass of the fan-out is finished."""
         if self._delivered is None:
@@ -110,7 +116,7 @@ class Topic:
         """Subscribe, and send `head` and the notifications `recents`."""
         self.subscribe(subscriber)
         snapshot = Snapshot(recents, subscriber.cursor)
-        self._replay(subscriber, head, snapshot.first, snapshot)
+        self._replay(subscriber, head, snapshot.first, source=snapshot)
 
     def subscribe_since(self, subscriber: Subscriber, since: int, head: bytes) -> None:
         """Subscribe, and send `head` and everything that is retained after the id `since`.
@@ -119,28 +125,39 @@ class Topic:
         """
         self.subscribe(subscriber)
         cursor, complete = self.history.after(since)
+        gap = b""
         if not complete:
             self.stats.gaps += 1
-            head += subscriber.encoder.gap(None, self.history.complete_since) or b""
-        self.stats.delivered += self._replay(subscriber, head, cursor)
+            gap = subscriber.encoder.gap(None, self.history.complete_since) or b""
+        self._replay(subscriber, head, cursor, gap=gap)
 
     def _replay(
-        self, subscriber: Subscriber, head: bytes, cursor: int, source: Snapshot | None = None
-    ) -> int:
-        """Send `head` and what follows `cursor`, up to now; return the notifications in it.
+        self,
+        subscriber: Subscriber,
+        head: bytes,
+        cursor: int,
+        *,
+        source: Snapshot | None = None,
+        gap: bytes = b"",
+    ) -> None:
+        """Send `head`, and a turn of the event loop later `gap` and what follows `cursor`.
 
-        Whatever does not fit into one write follows as the transport drains, as for every client
-        that lags.
+        simple-websocket and ws4py lose what they receive together with the head of a 101.
         """
         now, position = self.history.head, self.history.last_id
-        replay = ReplayEncoder(subscriber.encoder, now, self.name, position, source)
-        batch, end = self.next_batch(replay, cursor)
-        if end < now:
-            subscriber.encoder = replay
-        subscriber.write(head + batch, end)
-        if end < now and subscriber.state is State.OPEN:
-            self.on_writable(subscriber)
-        return end - cursor
+        subscriber.encoder = ReplayEncoder(
+            subscriber.encoder, now, self.name, position, source, cursor, gap
+        )
+        subscriber.write(head, cursor)
+        if subscriber.state is State.OPEN:
+            # From here on nothing else writes to the client, so all that it gets is in order.
+            subscriber.state = State.REPLAYING
+            asyncio.get_running_loop().call_soon(self._start_replay, subscriber)
+
+    def _start_replay(self, subscriber: Subscriber) -> None:
+        if subscriber.state is State.REPLAYING:
+            self.replaying.append(subscriber)
+            self._wake(self)
 
     def unsubscribe(self, subscriber: Subscriber) -> None:
         """Stop delivery to `subscriber`. May be called more than once."""
@@ -157,22 +174,35 @@ class Topic:
         """
         source = encoder.source or self.history
         notifications = source.between(cursor, MAX_BATCH, encoder.end)
-        batch, end = encoder.encode(notifications), cursor + len(notifications)
+        batch = encoder.opening(cursor) + encoder.encode(notifications)
+        end = cursor + len(notifications)
         return (batch + encoder.caught_up() if end == encoder.end else batch), end
 
     def on_writable(self, subscriber: Subscriber) -> None:
-        """Continue delivery to `subscriber`, which is behind and can be written to."""
-        if subscriber.cursor < self.history.head:
+        """Continue delivery to `subscriber`, if it is behind; it can be written to."""
+        if subscriber.cursor < self.history.head or isinstance(subscriber.encoder, ReplayEncoder):
             subscriber.state = State.REPLAYING
-            self.replaying.append(subscriber)
-            self._wake(self)
+            self._start_replay(subscriber)
 
     def catch_up(self, subscriber: Subscriber) -> None:
-        """Write pending notifications to `subscriber` now, as far as its socket accepts them."""
-        history = self.history
-        while subscriber.state is State.OPEN and history.first <= subscriber.cursor < history.head:
-            cursor = subscriber.cursor
-            subscriber.encoder = subscriber.encoder.at_position(cursor)
-            batch, end = self.next_batch(subscriber.encoder, cursor)
-            self.stats.delivered += end - cursor
-            subscriber.write(batch, end)
+        """Write pending notifications to `subscriber` now, as far as its socket accepts them.
+
+        A client that resumes is left to the fan-out: it may have megabytes to catch up on.
+        """
+        while self._is_close_behind(subscriber):
+            self.write_next(subscriber, *self.next_batch(subscriber.encoder, subscriber.cursor))
+            if subscriber.encoder.source is None and subscriber.state is State.REPLAYING:
+                subscriber.state = State.OPEN
+
+    def write_next(self, subscriber: Subscriber, batch: bytes, end: int) -> None:
+        """Write `batch`, and choose the encoder for position `end`, which follows it."""
+        if subscriber.encoder.source is None:  # recent notifications do not count as delivered
+            self.stats.delivered += end - subscriber.cursor
+        subscriber.write(batch, end)
+        subscriber.encoder = subscriber.encoder.at_position(end)
+
+    def _is_close_behind(self, subscriber: Subscriber) -> bool:
+        if subscriber.encoder.source is not None:
+            return subscriber.state is State.REPLAYING
+        first, head = self.history.first, self.history.head
+        return subscriber.state is State.OPEN and first <= subscriber.cursor < head

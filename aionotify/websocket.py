@@ -29,10 +29,24 @@ MAX_UNSENT = 64 * 1024
 CLOSE_TIMEOUT = 5.0
 """Seconds that a client has to answer a close frame."""
 
+QUIET = 0.5
+"""Seconds without input after which a failed connection has nothing under way anymore."""
+
 MAX_MISSED_PONGS = 2
 """Heartbeats without any sign of life after which a client is disconnected."""
 
 Receive = Callable[["WebSocketSubscriber", str], Awaitable[None]]
+
+
+class _Inbox:
+    """Input that is processed in order: messages, and what ends the connection after them."""
+
+    __slots__ = ("ending", "messages")
+
+    def __init__(self) -> None:
+        self.messages: deque[str] = deque()
+        self.ending: bytes | ProtocolError | None = None
+        """The payload of a close frame, or a violation. Nothing after it is read."""
 
 
 class WebSocketSubscriber(Subscriber):
@@ -95,11 +109,13 @@ class WebSocketSubscriber(Subscriber):
             self._reader = FrameReader(self._limit)
         self._reader.feed(data)
         if self._task is None:
-            inbox: deque[str] = deque()
-            if self._read_frames(inbox) or inbox:
+            inbox = _Inbox()
+            if self._read_frames(inbox) or inbox.messages:
                 if not self.transport.is_closing():
                     self.transport.pause_reading()
                 self._task = asyncio.get_running_loop().create_task(self._process(inbox))
+            else:
+                self._end(inbox.ending)
 
     def eof_received(self) -> None:
         """Close the transport: the client ended the connection without a closing handshake."""
@@ -127,8 +143,11 @@ class WebSocketSubscriber(Subscriber):
     def ping(self, interval: float) -> None:
         """Send a ping (§5.5.2), or disconnect a client that did not react to the last two.
 
-        A lagging client is not pinged: the stall time-out watches it.
+        The stall time-out watches a client that has yet to accept earlier data: its pong stands
+        behind them, and they may take minutes on a slow link.
         """
+        if self.missed_pongs and self._watch_outstanding():
+            return
         if self.missed_pongs >= MAX_MISSED_PONGS:
             message = f"no answer to pings for {interval * MAX_MISSED_PONGS:g} s"
             self.disconnect(message, DisconnectReason.SILENT)
@@ -143,6 +162,9 @@ class WebSocketSubscriber(Subscriber):
     def close(self, code: int, reason: str = "") -> None:
         """Start the closing handshake (§7.1.2); disconnect if it is not answered in time."""
         if self.state < State.CLOSING:
+            self.topic.stats.closed[code] += 1
+            if code != CloseCode.SERVICE_RESTART:  # "stopping" in the log covers all of these
+                self._report(f"close {code}", f"{reason} ({code})")
             self.transport.write(encode_close(code, reason))
             self._close_within(CLOSE_TIMEOUT)
 
@@ -154,8 +176,8 @@ class WebSocketSubscriber(Subscriber):
         else:
             super().skip_to(first, id)
 
-    def _read_frames(self, inbox: "deque[str]") -> bool:
-        """Handle the frames of one turn, messages into `inbox`; return whether more may wait."""
+    def _read_frames(self, inbox: _Inbox) -> bool:
+        """Read the frames of one turn into `inbox`; return whether more may wait."""
         reader = self._reader
         if reader is None:
             return False
@@ -167,58 +189,99 @@ class WebSocketSubscriber(Subscriber):
                         self._reader = None
                     return False
                 self._handle_frame(*frame, inbox)
+                if inbox.ending is not None:
+                    return False
         except ProtocolError as error:
-            self._fail(error)
+            inbox.ending = error
             return False
         return True
 
-    def _handle_frame(self, opcode: Opcode, payload: bytes, inbox: "deque[str]") -> None:
+    def _handle_frame(self, opcode: Opcode, payload: bytes, inbox: _Inbox) -> None:
         if opcode == Opcode.CLOSE:
-            self._answer_close(decode_close(payload))
+            decode_close(payload)
+            inbox.ending = payload
         elif self.state >= State.CLOSING or opcode in (Opcode.CONTINUATION, Opcode.PONG):
             return
         elif opcode == Opcode.TEXT:
-            inbox.append(decode_text(payload))
+            inbox.messages.append(decode_text(payload))
         elif opcode == Opcode.BINARY:
-            self.close(CloseCode.UNSUPPORTED_DATA, "binary frames are not supported, send text")
+            message = "binary frames are not supported, send text"
+            raise ProtocolError(CloseCode.UNSUPPORTED_DATA, message)
         elif self.writable:
             if not self.transport.is_closing():
                 self.transport.write(encode_frame(Opcode.PONG, payload))
         else:  # lagging; only the most recent ping needs an answer (§5.5.3)
             self._pong = payload
 
-    def _answer_close(self, code: int) -> None:
-        self.close(code)
+    def _end(self, ending: bytes | ProtocolError | None) -> None:
+        """End the connection, after the client was sent everything that it has caused."""
+        if ending is None or not self.connected:
+            return
+        if self.state < State.CLOSING:
+            self.topic.catch_up(self)
+        if isinstance(ending, ProtocolError):
+            self._fail(ending)
+        else:
+            self._answer_close(ending)
+
+    def _answer_close(self, payload: bytes) -> None:
+        """Answer a close frame with its status, or with none (§5.5.1), and close."""
+        if self.state < State.CLOSING:
+            self.transport.write(encode_frame(Opcode.CLOSE, payload[:2]))
+            self._close_within(CLOSE_TIMEOUT)
         self._discard_input()
         self.transport.close()
 
     def _fail(self, error: ProtocolError) -> None:
-        """Fail the connection (§7.1.7).
+        """Fail the connection (§7.1.7), but end it only when nothing is under way anymore.
 
-        Keep draining: closing with unread data would reset the connection, and the client might
-        not see the close code.
+        Closing with unread data resets the connection, and the client might not see the close
+        code. A proxy that sees the end of our stream may do the same on its side: behind hitch, a
+        message that is too big ended with 1006 as long as the end followed the frame at once.
         """
         self.close(error.code, str(error))
         self._discard_input()
-        if not self.transport.is_closing() and self.transport.can_write_eof():
-            with contextlib.suppress(OSError):  # the client reset the connection just now
-                self.transport.write_eof()
+        self._wait_until_quiet(CLOSE_TIMEOUT)
+
+    def _wait_until_quiet(self, seconds: float) -> None:
+        self._cancel_timer()
+        self.missed_pongs = 1  # any input resets it, as it does between two heartbeats
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(QUIET, self._check_quiet, seconds - QUIET)
+
+    def _check_quiet(self, seconds: float) -> None:
+        """End our side of a failed connection if no input came, and all of it in `seconds`."""
+        if not self.missed_pongs and seconds > 0:
+            self._wait_until_quiet(seconds)
+            return
+        self._close_within(max(0, seconds))
+        if self.transport.is_closing():
+            return
+        if not self.transport.can_write_eof():  # TLS
+            self.transport.close()
+            return
+        with contextlib.suppress(OSError):  # the client reset the connection just now
+            self.transport.write_eof()
 
     def _discard_input(self) -> None:
         self.state = max(self.state, State.DRAINING)
         self._reader = None
 
-    async def _process(self, inbox: "deque[str]") -> None:
+    async def _process(self, inbox: _Inbox) -> None:
         """Process the client's messages until none is left, one turn of the loop at a time."""
+        messages = inbox.messages
         try:
             while True:
-                while inbox:
-                    await self._receive(self, inbox.popleft())
+                while messages:
+                    await self._receive(self, messages.popleft())
                     await self._drain()
+                if inbox.ending is not None:
+                    break
                 await asyncio.sleep(0)
-                if not self._read_frames(inbox) and not inbox:
+                if not self._read_frames(inbox) and not messages:
                     break
             self._task = None
+            self._end(inbox.ending)
             if not self.transport.is_closing():
                 self.transport.resume_reading()
         finally:

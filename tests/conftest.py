@@ -1,8 +1,10 @@
 """Fixtures, options and marks that several test files share."""
 
+import asyncio
+import contextlib
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -13,7 +15,7 @@ CHAOS_EXTRA = 45
 """Seconds that the chaos test may take beyond `--chaos-seconds`, to settle and to be judged."""
 
 HEAVY_FOLDERS = ("chaos",)
-HEAVY_FILES = ("test_browser", "test_crowds", "test_description", "test_ui")
+HEAVY_FILES = ("test_browser", "test_crowds", "test_description", "test_replay", "test_ui")
 """In tests/system, by the beginning of their names.
 
 They keep both processors busy, so a full run leaves them for the end, one test at a time.
@@ -27,6 +29,22 @@ def memcached() -> Iterator[MemcachedProcess]:
     process.start()
     yield process
     process.kill()
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Run tests on asyncio's event loop, and those marked `both_loops` on uvloop as well.
+
+    Transports differ: in how they buffer, pause, and close.
+    """
+    loops: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
+    if item.get_closest_marker("both_loops"):
+        with contextlib.suppress(ImportError):  # Windows and PyPy have none
+            import uvloop
+
+            loops["uvloop"] = uvloop.new_event_loop
+    return loops
 
 
 def pytest_configure() -> None:

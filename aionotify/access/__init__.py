@@ -1,7 +1,5 @@
 """Access control: which requests may publish, which may subscribe, and from which web pages."""
 
-import logging
-
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
@@ -19,11 +17,6 @@ from aionotify.settings import Settings
 from aionotify.stats import RejectReason
 from aionotify.text import shorten
 
-logger = logging.getLogger(__name__)
-
-MAX_LOGGED_ORIGINS = 100
-"""Rejected origins that are logged, each once."""
-
 
 class Access:
     """Checks tokens, origins and host names.
@@ -38,7 +31,6 @@ class Access:
         self._admin_digests = [digest(token) for token in settings.admin_tokens]
         self._user_digests = [digest(token) for token in settings.user_tokens]
         self._allowed_origins = frozenset(settings.allowed_origins)
-        self._logged_origins: set[str] = set()
         self._trusted_proxies = settings.trusted_proxies
         # Resources, not routes: aiohttp registers HEAD as a route of its own beside GET.
         self._anonymous: set[web.AbstractResource] = set()
@@ -48,7 +40,7 @@ class Access:
             not self._admin_digests
             and not self._user_digests
             and not self._trusted_proxies
-            and is_loopback(settings.host)
+            and all(map(is_loopback, settings.hosts))
         )
 
     @property
@@ -141,29 +133,15 @@ class Access:
         origin = request.headers.get("Origin")
         if origin is not None and not self._is_allowed_origin(origin, request):
             host = requested_host(request, self._trusted_proxies)
-            self._log_origin(origin, host)
             # A proxy that passes its own `Host` is the commonest cause, and cannot be told from a
             # foreign page: nginx adds no header unless it is told to.
             raise Forbidden(
                 f"The origin of this page is not allowed on the host {shorten(host)!r}. If the "
-                "page is this server's own, make the proxy pass Host or X-Forwarded-Host, the "
+                "page is this server's own, have the proxy pass Host or X-Forwarded-Host, the "
                 "latter with AIONOTIFY_TRUSTED_PROXIES. To allow another page, add its origin to "
                 "AIONOTIFY_ALLOWED_ORIGINS, in the form https://example.com.",
                 RejectReason.ORIGIN,
             )
-
-    def _log_origin(self, origin: str, host: str) -> None:
-        """Log the first rejection of each origin, so that pages cannot flood the log."""
-        shown = shorten(origin)
-        if shown in self._logged_origins or len(self._logged_origins) >= MAX_LOGGED_ORIGINS:
-            return
-        self._logged_origins.add(shown)
-        logger.info(
-            "rejected a page of the origin %r on the host %r: if it is this server's own, make the "
-            "proxy pass Host or X-Forwarded-Host; otherwise see AIONOTIFY_ALLOWED_ORIGINS",
-            shown,
-            shorten(host),
-        )
 
     def _is_allowed_origin(self, origin: str, request: web.Request) -> bool:
         # No browser sends two. `headers.get` returns the first, a proxy may have checked the last.

@@ -42,9 +42,10 @@ class LocalBroker:
         """Publish `drafts`; memcached never delays that, only the return if `wait_stored`."""
         notifications = []
         for draft in drafts:
-            # Publishing faster than the fan-out delivers would evict what was not read yet.
-            while (topic := self.open(draft.topic)).backlogged:
-                await topic.wait_delivered()
+            # Publishing faster than the fan-out delivers would evict what was not read yet. The
+            # topic is opened anew after each wait: it may have been discarded.
+            while (behind := self._hub.behind(topic := self.open(draft.topic))) is not None:
+                await behind.wait_delivered()
             now = time.time()
             notification = Notification(
                 self._ids.next(now), int(now * 1000), draft.message, draft.topic
@@ -59,8 +60,10 @@ class LocalBroker:
 
     async def refresh(self, name: str) -> None:
         """Merge in what other servers have stored in memcached."""
-        if self._cache.connected:
-            await self._cache.refresh(self.open(name))
+        while self._cache.connected and not await self._cache.refresh(self.open(name)):
+            # Another request has discarded the topic, which was empty, before this one had read
+            # its value: that must be merged into the topic that is opened next.
+            continue
 
     def open(self, name: str) -> Topic:
         """Return the topic `name`, which is created if needed."""

@@ -3,20 +3,12 @@
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import Mapping, Sequence
 
-from aionotify.cache.format import (
-    MARKER,
-    PRESENCE,
-    Legacy,
-    decode_last_ids,
-    decode_marker,
-    encode_last_ids,
-    encode_marker,
-    part_key,
-)
+from aionotify.cache.format import Legacy
+from aionotify.cache.marker import Presence, leave_legacy, take_legacy
 from aionotify.cache.memcached import Memcached, probe
+from aionotify.cache.merge import Merger
 from aionotify.cache.replicator import Replicator
 from aionotify.errors import CacheError
 from aionotify.ids import IdSource
@@ -41,13 +33,6 @@ RETRY_FIRST, RETRY_LAST = 0.5, 15.0
 STOP_TIMEOUT = 2.0
 """Seconds that writing everything may take when the server stops."""
 
-MARKER_TTL = 300
-"""Seconds after a clean stop within which the next server relies on its marker.
-
-The marker says that nothing was published since. A server that ran in between without reaching
-this memcached could not have removed it, so it must not be believed forever.
-"""
-
 
 class Cache:
     """Recent notifications per topic, replicated to memcached.
@@ -68,7 +53,9 @@ class Cache:
         self.errors = 0
         """How often a memcached that was in use failed."""
         self._addresses = addresses
-        self._replicator = Replicator(limit, ttl, ids or IdSource())
+        self._ids = ids or IdSource()
+        self._presence = Presence()
+        self._replicator = Replicator(Merger(limit, ttl, self._ids, self._presence))
         self._memcached: Memcached | None = None
         self._work = asyncio.Event()
         """There is something to read or to write."""
@@ -94,15 +81,20 @@ class Cache:
         Takes 3 s at most. Returns what a server that stopped cleanly has left there, or None if it
         is not known what was published before.
         """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + START_TIMEOUT
         memcached, failures = await probe(self._addresses, START_TIMEOUT)
         legacy = None
         if memcached is not None:
             try:
-                legacy = await _take_legacy(memcached)
+                legacy = await take_legacy(memcached, deadline)
             except CacheError as error:
                 failures += f" ({memcached.address}: {error})"
                 await memcached.close()
                 memcached = None
+        if legacy is not None:
+            # The clock may have been set back since: a lower id would be taken for an older one.
+            self._ids.advance(max([legacy.before, *legacy.last_ids.values()]))
         self._memcached = memcached
         if memcached is not None:
             logger.info("connected to memcached at %s%s", memcached.address, failures)
@@ -112,7 +104,6 @@ class Cache:
                 "the background",
                 failures,
             )
-        loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._write_loop()), loop.create_task(self._check_loop())]
         return legacy
 
@@ -121,27 +112,33 @@ class Cache:
 
         `before` and `last_ids` are for the next server, see `ForgottenTopics`. Takes 2 s at most.
         """
+        if self._stopping:
+            return
         self._stopping = True
         deadline = asyncio.get_running_loop().time() + STOP_TIMEOUT
         await self._stop_tasks(deadline)
+        failure = ""
         try:
             async with asyncio.timeout_at(deadline):
-                if self._memcached is None and self._replicator.unsaved:
-                    await self._reconnect()
-                if self._memcached is not None:
-                    await self._replicator.drain(self._memcached)
-                    before = max(before, self._replicator.uncertain_before)
-                    await _leave_legacy(self._memcached, before, last_ids or {})
-        except (TimeoutError, CacheError) as error:
-            logger.warning("memcached failed while stopping (%s)", error or "too slow")
-        if self._replicator.unsaved and (self._memcached is not None or self.errors):
+                await self._save(before, last_ids or {})
+        except TimeoutError:
+            failure = f"not finished within {STOP_TIMEOUT:g} s"
+        except CacheError as error:
+            failure = str(error)
+        if not (self.errors or self._memcached):
+            failure = ""  # there never was one, as the log says since the start
+        if failure and self._replicator.unsaved:
             logger.warning(
-                "stopped with the recent notifications of %d topics not written to memcached",
+                "stopped with the recent notifications of %d topics not written to memcached (%s)",
                 self._replicator.unsaved,
+                failure,
             )
+        elif failure:
+            logger.warning("stopped without a clean-shutdown marker in memcached (%s)", failure)
+        memcached, self._memcached = self._memcached, None
         self._replicator.release()
-        if self._memcached is not None:
-            await self._memcached.close()
+        if memcached is not None:
+            await memcached.close()
 
     def replicate(self, topic: Topic, id: int) -> None:
         """Note that `topic` has a new notification with this id; memcached gets it soon."""
@@ -156,14 +153,18 @@ class Cache:
                 self._urgent.set()
                 await stored
 
-    async def refresh(self, topic: Topic) -> None:
-        """Merge in what other servers have stored. Calls at the same time share one read."""
-        if self._memcached is not None:
-            read = self._replicator.wait_read(topic)
-            self._urgent.set()
-            self._work.set()
-            # Shielded: the future is shared, and one caller that gives up must not cancel it.
-            await asyncio.shield(read)
+    async def refresh(self, topic: Topic) -> bool:
+        """Merge in what other servers have stored; calls at the same time share one read.
+
+        Returns whether it was read: not if memcached is lost, or `topic` was discarded meanwhile.
+        """
+        if self._memcached is None:
+            return False
+        read = self._replicator.wait_read(topic)
+        self._urgent.set()
+        self._work.set()
+        # Shielded: the future is shared, and one caller that gives up must not cancel it.
+        return await asyncio.shield(read)
 
     def forget(self, name: str) -> None:
         """Drop the state of a topic that has no notifications anymore."""
@@ -190,15 +191,15 @@ class Cache:
     async def _check_loop(self) -> None:
         """Check an idle memcached, and probe for one after a loss."""
         retry = RETRY_FIRST
-        while True:
+        while not self._stopping:
             memcached = self._memcached
             if memcached is None:
                 await asyncio.sleep(retry)
-                reconnected = await self._reconnect()
+                reconnected = not await self._reconnect()
                 retry = RETRY_FIRST if reconnected else min(retry * 2, RETRY_LAST)
             elif not await _is_set(self._lost, CHECK_INTERVAL):
                 try:
-                    await self._replicator.check(memcached)
+                    await self._presence.check(memcached)
                 except CacheError as error:
                     await self._on_lost(memcached, error)
             self._lost.clear()
@@ -209,80 +210,71 @@ class Cache:
             self._memcached = None
             self.errors += 1
             self._lost.set()
-            self._replicator.release()
             logger.warning(
                 "lost memcached at %s (%s): keeping recent notifications in memory, retrying in "
                 "the background",
                 memcached.address,
                 error,
             )
+        if self._memcached is None:
+            # Also if the other loop was the first to notice: a round that was under way then has
+            # put its waiters back only now.
+            self._replicator.release()
         await memcached.close()
 
-    async def _reconnect(self) -> bool:
-        """Probe again; give a memcached that answers everything before it counts as connected."""
+    async def _reconnect(self) -> str:
+        """Probe again; return why that failed, or an empty text.
+
+        A memcached that answers is given everything before it counts as connected.
+        """
         memcached, failures = await probe(self._addresses)
         if memcached is None:
             logger.debug("memcached is still unavailable%s", failures)
-            return False
-        self._replicator.mark_all()
+            return f"unavailable{failures}"
         try:
-            await self._replicator.check(memcached)
-            await self._replicator.drain(memcached)
+            await self._presence.check(memcached)
+            await self._replicator.restore(memcached)
         except CacheError as error:
             logger.debug("memcached at %s is unusable: %s", memcached.address, error)
             await memcached.close()
-            return False
+            return str(error)
+        except asyncio.CancelledError:
+            await memcached.close()
+            raise
         self._memcached = memcached
         self._work.set()
         again = "reconnected" if self.errors else "connected"
         logger.info("%s to memcached at %s%s", again, memcached.address, failures)
-        return True
+        return ""
+
+    async def _save(self, before: int, last_ids: Mapping[str, int]) -> None:
+        """Write everything, and leave the marker. Raises CacheError.
+
+        Does nothing if there never was a memcached.
+        """
+        if self._memcached is None and (self.errors or self._replicator.unsaved):
+            failure = await self._reconnect()
+            if failure and self.errors:
+                raise CacheError(failure)
+        if self._memcached is not None:
+            await self._replicator.drain(self._memcached)
+            before = max(before, self._presence.uncertain_before)
+            await leave_legacy(self._memcached, before, last_ids)
 
     async def _stop_tasks(self, deadline: float) -> None:
-        """End the loops: a round may finish, but a search for memcached is given up."""
+        """End the loops: a round or a check may finish, a search for memcached is given up."""
         if not self._tasks:
             return
-        writer, checker = self._tasks
-        checker.cancel()
-        self._work.set()
-        self._urgent.set()
+        for event in (self._work, self._urgent, self._lost):
+            event.set()
+        if self._memcached is None:
+            self._tasks[1].cancel()
         loop = asyncio.get_running_loop()
-        await asyncio.wait([writer], timeout=max(0, deadline - loop.time()))
-        writer.cancel()
+        await asyncio.wait(self._tasks, timeout=max(0, deadline - loop.time()))
+        for task in self._tasks:
+            task.cancel()
         await asyncio.wait(self._tasks)
         self._tasks = []
-
-
-async def _take_legacy(memcached: Memcached) -> Legacy | None:
-    """Return and remove what a server that stopped cleanly has left. Raises CacheError."""
-    marker = (await memcached.get([MARKER])).get(MARKER)
-    if marker is None:
-        return None
-    # First of all: if this process crashes from here on, the next one must not rely on it.
-    await memcached.delete(MARKER)
-    now = time.time()
-    try:
-        before, parts = decode_marker(marker.value, now)
-        last_ids: dict[str, int] = {}
-        for number in range(parts):
-            entry = (await memcached.get([part_key(number)])).get(part_key(number))
-            if entry is None:
-                raise ValueError(f"part {number} is missing")
-            last_ids |= decode_last_ids(entry.value, now)
-    except ValueError as error:
-        logger.warning("ignoring the clean-shutdown marker in memcached: %s", error)
-        return None
-    return Legacy(before, last_ids)
-
-
-async def _leave_legacy(memcached: Memcached, before: int, last_ids: Mapping[str, int]) -> None:
-    """Leave the marker, after everything that it promises. Raises CacheError."""
-    parts = 0
-    for value in encode_last_ids(last_ids):
-        await memcached.set(part_key(parts), value, MARKER_TTL)
-        parts += 1
-    await memcached.delete(PRESENCE)  # the next server would take it for another one beside it
-    await memcached.set(MARKER, encode_marker(before, parts), MARKER_TTL)
 
 
 async def _is_set(event: asyncio.Event, seconds: float) -> bool:

@@ -206,19 +206,23 @@ class _Client(aiomcache.Client):
                     total += int(length)
                 case _:
                     raise ClientException("get failed", line)
-            if not 0 <= total <= MAX_ANSWER:
+            if int(length) < 0 or total > MAX_ANSWER:
                 raise ClientException("get failed", line)
             value = await conn.reader.readexactly(int(length) + 2)
+            if not value.endswith(b"\r\n"):
+                raise ClientException("get failed", "the value has another length than declared")
             found[key] = Entry(value[:-2], int(cas))
         return found
 
     @acquire
     async def store(self, conn: Connection, writes: Sequence[Write]) -> list[Outcome]:
         """Pipeline `cas` and `add` commands, and read all answers."""
+        commands = []
         for key, value, ttl, cas in writes:
             verb, token = (b"add", b"") if cas is None else (b"cas", b" %d" % cas)
             head = b"%b %b 0 %d %d%b\r\n" % (verb, key, ttl, len(value), token)
-            conn.writer.write(head + value + b"\r\n")
+            commands += [head, value, b"\r\n"]
+        conn.writer.write(b"".join(commands))
         # Not before all is written: the answers are too short to fill a buffer, the values not.
         await conn.writer.drain()
         return [_outcome(await _read_line(conn)) for _ in writes]

@@ -1,6 +1,7 @@
 """Host names to addresses, without blocking the event loop or the end of the process."""
 
 import asyncio
+import contextlib
 import socket
 import threading
 
@@ -30,10 +31,11 @@ async def resolve(address: Address) -> list[str]:
         try:
             infos = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
             infos.sort(key=lambda info: info[0] != socket.AF_INET)
-            hosts = [str(info[4][0]) for info in infos]
+            # Each once: a name may be listed twice, and each address takes a second if it is dead.
+            hosts = list(dict.fromkeys(str(info[4][0]) for info in infos))
         except (OSError, UnicodeError) as error:  # the latter for text that cannot be a name
             failure = error
-        if not loop.is_closed():
+        with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
             loop.call_soon_threadsafe(settle, hosts, failure)
 
     threading.Thread(target=look_up, name="resolve", daemon=True).start()

@@ -1,6 +1,6 @@
 """`GET /events`: notifications as server-sent events (WHATWG HTML §9.2)."""
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from aionotify.eventstream import EventStream
 from aionotify.http.heads import EVENT_STREAM_HEADERS, event_stream
@@ -18,7 +18,8 @@ async def stream(request: web.Request) -> web.StreamResponse:
         # The headers promise to close the connection; aiohttp 3.14.5 does not do it for them.
         response.force_close()
         return response
-    subscriber = EventStream(settings.stall_timeout, settings.heartbeat)
+    chunked = request.version >= HttpVersion11
+    subscriber = EventStream(settings.stall_timeout, chunked=chunked)
     # The middleware `cors` cannot add its headers here: the head is sent before it sees a response.
-    head = event_stream(access.cors_headers(request))
+    head = event_stream(access.cors_headers(request), chunked=chunked)
     return await subscribe(request, request.app[NOTIFIER], wanted, subscriber, head)

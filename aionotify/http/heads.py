@@ -5,11 +5,17 @@ A hijacked connection has no aiohttp response, and so nothing else that would wr
 
 import base64
 import hashlib
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-RETRY = 2000
-"""Milliseconds after which an EventSource that lost its connection reconnects."""
+from aionotify.encoders import chunk
+
+RETRY = range(1000, 3000)
+"""Milliseconds after which an EventSource that lost its connection reconnects.
+
+Each client gets its own: otherwise all of them would come back in the same moment.
+"""
 
 SUBPROTOCOL = "aionotify"
 """The WebSocket subprotocol of clients that offer it, with a token in another one or without."""
@@ -22,8 +28,7 @@ EVENT_STREAM_HEADERS = {
     "Content-Encoding": "identity",
     # nginx buffers responses of upstreams, unless this header tells it not to.
     "X-Accel-Buffering": "no",
-    # Without a length, the body ends where the connection ends (RFC 9112 §6.3). HTTP/1.0 proxies
-    # can read it, as nginx is by default, and no event needs the frame of a chunk.
+    # A stream ends only when the connection does.
     "Connection": "close",
 }
 
@@ -54,11 +59,19 @@ def switching_protocols(key: str, *, with_subprotocol: bool) -> Head:
     return Head(101, _encode(lines))
 
 
-def event_stream(headers: Mapping[str, str]) -> Head:
-    """Return the head of an event stream, with additional `headers`, and its first line."""
+def event_stream(headers: Mapping[str, str], *, chunked: bool) -> Head:
+    """Return the head of an event stream, with additional `headers`, and its first line.
+
+    Unless it is `chunked`, the body ends where the connection ends (RFC 9112 §6.3): clients of
+    HTTP/1.0, as nginx is by default, know no chunks.
+    """
     every = {**EVENT_STREAM_HEADERS, **headers}
+    if chunked:
+        every["Transfer-Encoding"] = "chunked"
     lines = ["HTTP/1.1 200 OK", *(f"{name}: {value}" for name, value in every.items())]
-    return Head(200, _encode(lines) + b"retry: %d\n\n" % RETRY)
+    # The line belongs to the first event: a block without data would be an event to some clients.
+    retry = b"retry: %d\n" % random.choice(RETRY)
+    return Head(200, _encode(lines) + (chunk(retry) if chunked else retry))
 
 
 def _encode(lines: list[str]) -> bytes:

@@ -25,7 +25,7 @@ class HijackedResponse(web.StreamResponse):
     """
 
     async def prepare(self, request: web.BaseRequest) -> None:
-        """Do nothing; the subscriber sent the head together with the first notifications."""
+        """Do nothing; the subscriber has sent the head."""
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Do nothing; the subscriber owns the connection."""

@@ -4,7 +4,6 @@ Everything here leans on internals of aiohttp, checked against version 3.14.5.
 """
 
 import asyncio
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -20,8 +19,6 @@ from aionotify.http.responses import error_response
 from aionotify.net import peer_address
 from aionotify.stall import StallTimer
 from aionotify.stats import DisconnectReason, Stats
-
-logger = logging.getLogger(__name__)
 
 HEAD_TIMEOUT = 10.0
 """Seconds in which the first request head of a connection must arrive."""
@@ -110,7 +107,13 @@ class HttpProtocol(web.RequestHandler):
         """Watch the client: the kernel did not take everything of a response."""
         super().pause_writing()
         assert self.transport is not None
-        self._stall_timer = StallTimer(self.transport, self._limits.stall_timeout, self._on_stall)
+        self._stall_timer = StallTimer(
+            # Until `resume_writing`, whatever a check finds.
+            self.transport,
+            self._limits.stall_timeout,
+            self._on_stall,
+            on_progress=lambda: True,
+        )
 
     def resume_writing(self) -> None:
         """Continue: the transport's buffer is empty again."""
@@ -194,12 +197,11 @@ class HttpProtocol(web.RequestHandler):
 
     def _on_stall(self) -> None:
         assert self.transport is not None
-        self._limits.stats.disconnected[DisconnectReason.STALLED] += 1
-        logger.info(
-            "disconnected client %s: no data accepted for %g s",
-            peer_address(self.transport),
-            self._limits.stall_timeout,
-        )
+        stats, timeout = self._limits.stats, self._limits.stall_timeout
+        stats.disconnected[DisconnectReason.STALLED] += 1
+        address = peer_address(self.transport)
+        line = f"disconnected client {address}: no data accepted for {timeout:g} s"
+        stats.incidents.report(DisconnectReason.STALLED, line)
         self.transport.abort()
 
     def _cancel_stall_timer(self) -> None:

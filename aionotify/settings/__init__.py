@@ -2,17 +2,17 @@
 
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from dotenv import dotenv_values
-
 from aionotify.errors import SettingsError
 from aionotify.net import Address, Origin
+from aionotify.settings.env_file import read_env_file
 from aionotify.settings.option import PREFIX, Group, Option, option, option_of
-from aionotify.settings.parsers import ADDRESSES, HOST, ORIGINS, PORT, TOKENS, choice, integer
+from aionotify.settings.parsers import ADDRESSES, HOSTS, ORIGINS, PORT, TOKENS, choice, integer
+from aionotify.settings.services import without_services
 from aionotify.text import shorten
 
 __all__ = ["Settings", "options", "read_settings"]
@@ -28,9 +28,9 @@ class Settings:
 
     # The table stays narrow: one argument per line, as the formatter wants it, doubles its length.
     # fmt: off
-    host: str = option("localhost", HOST, group=Group.LISTENING,
-        help="Address to listen on. `localhost` is 127.0.0.1 and ::1; `0.0.0.0` is every IPv4 "
-        "address.")
+    host: str = option("localhost", HOSTS, group=Group.LISTENING,
+        help="Addresses to listen on, several separated by commas. `localhost` is 127.0.0.1 and "
+        "::1, `0.0.0.0` is every IPv4 address, `::` is every IPv6 and IPv4 address.")
     port: int = option(8000, integer(0, 65535, unit="a port"), group=Group.LISTENING,
         help="Port to listen on. 0 picks a free port and logs it.")
     memcached_hosts: tuple[Address, ...] = option((), ADDRESSES, group=Group.RECENT,
@@ -96,6 +96,11 @@ class Settings:
     # fmt: on
 
     @property
+    def hosts(self) -> tuple[str, ...]:
+        """The host names and addresses to listen on."""
+        return tuple(self.host.split(","))
+
+    @property
     def memcached_addresses(self) -> tuple[Address, ...]:
         """The memcached servers to probe, in order."""
         hosts = self.memcached_hosts or (Address("localhost", 0), Address("memcached", 0))
@@ -115,13 +120,16 @@ def read_settings(
     environ = os.environ if environ is None else environ
     # Drop empty values before merging, so that they do not hide a value of the file. They are
     # common: `environment: {AIONOTIFY_PORT: $PORT}` in a compose file sets one if PORT is not set.
-    written = _not_empty(_read_env_file(env_file)) | _not_empty(environ)
+    in_file, in_environment = read_env_file(env_file), without_services(environ)
+    written = _not_empty(in_file) | _not_empty(in_environment)
     values: dict[str, Any] = {}
     for each in options():
         variable, text = _find(each, flags, written)
         if text is not None:
             values[each.name] = _parse(each, variable, text)
-    return Settings(**values), _hints(written)
+    settings = Settings(**values)
+    _refuse_shared_tokens(settings)
+    return settings, [*_empty_secrets({*in_file, *in_environment}, written), *_hints(written)]
 
 
 def options() -> list[Option]:
@@ -131,18 +139,6 @@ def options() -> list[Option]:
 
 def _not_empty(values: Mapping[str, str | None]) -> dict[str, str]:
     return {key: value for key, value in values.items() if value and value.strip()}
-
-
-def _read_env_file(path: Path | None) -> dict[str, str | None]:
-    if path is not None and not path.is_file():
-        raise SettingsError(f"--env-file: {str(path)!r} is not a file")
-    try:
-        # Not None: python-dotenv 1.2.4 would then search the folder of this module and all above
-        # it, not the working directory. It returns {} for a missing file, None for `NAME`
-        # without `=`, and replaces `${NAME}` in values.
-        return dotenv_values(path or ".env")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path or '.env'} cannot be read: {error}") from error
 
 
 def _find(
@@ -189,6 +185,31 @@ def _parse(option: Option, variable: str, text: str) -> Any:
         raise SettingsError(f"{variable}: {shown} (expected {option.parser.expected})") from None
 
 
+def _refuse_shared_tokens(settings: Settings) -> None:
+    """Raise SettingsError if subscribers hold a token that lets them publish."""
+    if set(settings.admin_tokens) & set(settings.user_tokens):
+        raise SettingsError(
+            "AIONOTIFY_ADMIN_TOKEN and AIONOTIFY_USER_TOKEN: the same token, not shown, is in both "
+            "(expected different ones: every user could publish)"
+        )
+
+
+def _empty_secrets(named: Set[str], written: Mapping[str, str]) -> list[str]:
+    """Return a sentence for each secret that is named without a value, and so protects nothing."""
+    # A template whose variable was forgotten, such as `AIONOTIFY_ADMIN_TOKEN: ${TOKEN}` in a
+    # compose file, looks like a protected server.
+    hints = []
+    for each in options():
+        variables = [each.variable, each.file_variable] if each.secret else []
+        if not any(variable in written for variable in variables):
+            hints += [
+                f"{variable} is empty, which counts as unset: no token is required"
+                for variable in variables
+                if variable in named
+            ]
+    return hints
+
+
 def _hints(written: Mapping[str, str]) -> list[str]:
     """Return a sentence for each variable that was renamed or is unknown.
 
@@ -199,9 +220,9 @@ def _hints(written: Mapping[str, str]) -> list[str]:
     hints = []
     for variable in written:
         # Other programs read MEMCACHED_*, too, so an unknown one is not a mistake.
-        if variable not in current and variable.startswith(PREFIX):
+        if variable not in current and variable.upper().startswith(PREFIX):
             # Old names are candidates, too: a name close to one is a misspelling of the new name.
-            near = difflib.get_close_matches(variable, current, 1)
+            near = difflib.get_close_matches(variable.upper(), current, 1)
             suggestion = f"; did you mean {current[near[0]]}?" if near else ""
             hints.append(f"unknown setting {variable} is ignored{suggestion}")
         elif (name := current.get(variable, variable)) != variable:

@@ -57,12 +57,21 @@ def comma_separated(parse: Callable[[str], T], expected: str) -> Parser[tuple[T,
 
 
 def _host(text: str) -> str:
-    if not text or not text.isprintable() or any(character in " /,@" for character in text):
+    if not text or not text.isprintable() or any(character in " /,@[]" for character in text):
         raise ValueError
     # socket.getaddrinfo encodes names like this. Without the check, an empty label (`a..b`) or
     # one of 64 characters would be a UnicodeError (a ValueError) when the server looks it up.
     text.encode("idna")
     return text
+
+
+def _listening_host(text: str) -> str:
+    """Return a host name or an address, without the brackets that URLs have around IPv6."""
+    if text.startswith("[") and text.endswith("]") and ":" in text:
+        text = text[1:-1]
+    elif text.count(":") == 1:  # with a port
+        raise ValueError
+    return _host(text)
 
 
 def _address(text: str) -> Address:
@@ -93,7 +102,10 @@ def _token(text: str) -> str:
 
 
 PORT = integer(1, 65535, unit="a port")
-HOST = Parser(_host, "a host name or an address")
+_HOSTS = comma_separated(
+    _listening_host, "a host name or an address without a port, or several separated by commas"
+)
+HOSTS = Parser(lambda text: ",".join(_HOSTS.parse(text)), _HOSTS.expected)
 ADDRESSES = comma_separated(_address, "host or host:port, several separated by commas")
 ORIGINS = comma_separated(
     _origin,

@@ -94,11 +94,14 @@ const feed = new Feed();
 const plot = new Plot();
 const desktop = new Desktop();
 const token = () => element("token").value.trim();
+let retryAt = null; // when the connection tries again, as a time of performance.now()
 const connection = new Connection(
   {
-    state(name, text) {
+    state(name, text, at = null) {
       element("state").dataset.state = name;
       element("state-text").textContent = text;
+      retryAt = at;
+      countDown();
     },
     notification(notification) {
       if (!notification.recent) plot.count();
@@ -110,44 +113,66 @@ const connection = new Connection(
   token,
 );
 
+/** Show the seconds until the next attempt. Screen readers skip them, and hear the state once. */
+function countDown() {
+  const seconds = Math.max(1, Math.ceil((retryAt - performance.now()) / 1000));
+  element("countdown").textContent = retryAt === null ? "" : `in ${seconds} s`;
+}
+
 /** Subscribe to the topic in the fragment of the URL. It is there so that bookmarks keep it. */
 function subscribe() {
   const topic = location.hash.slice(1) || "main";
   element("topic").value = topic;
-  // The fragment is free text from an address bar or a link, and the form did not check it.
-  if (!element("topic").checkValidity()) {
-    return connection.on.state("rejected", "Invalid topic name.");
-  }
-  document.title = topic === "main" ? "aionotify" : `${topic} · aionotify`;
   feed.clear();
   plot.clear();
-  return connection.subscribe(topic);
+  showResult("");
+  // The fragment is free text from an address bar or a link, and the form did not check it.
+  const valid = element("topic").checkValidity();
+  // The button names the topic: the field may have another one that is typed but not submitted.
+  element("publish").textContent = valid ? `Publish to ${topic}` : "Publish";
+  element("publish").disabled = !valid;
+  document.title = !valid || topic === "main" ? "aionotify" : `${topic} · aionotify`;
+  if (valid) connection.subscribe(topic);
+  else connection.end("Invalid topic name: 1 to 64 letters, digits, _, . and - are allowed.");
+}
+
+/** Show the result of publishing; it stays until the user changes the form. */
+function showResult(text, wrong = false) {
+  element("published").className = wrong ? "wrong" : "";
+  element("published").textContent = text;
 }
 
 /** Publish over HTTP, not over the WebSocket: that one may be rejected or waiting to reconnect. */
 async function publish() {
   const message = element("message").value;
-  if (!message.trim()) return;
-  element("published").textContent = "Publishing…";
-  const parameters = new URLSearchParams({ topic: connection.topic });
+  const { topic } = connection;
+  if (!message.trim() || topic === null) return;
+  showResult("Publishing…");
   try {
-    const response = await fetch(`notifications?${parameters}`, {
+    const response = await fetch(`notifications?${new URLSearchParams({ topic })}`, {
       method: "POST",
       headers: { "Content-Type": "text/plain", ...authorization(token()) },
       body: message,
     });
     const answer = await response.json();
-    let result = response.ok ? "Published." : answer.detail;
-    if (response.status === 401) result = "An admin token is required to publish: enter it above.";
-    element("published").className = response.ok ? "" : "wrong";
-    element("published").textContent = result;
-    // Keep a message that the user has changed in the meantime.
-    if (response.ok && element("message").value === message) element("message").value = "";
+    if (response.status === 401) {
+      const hasToken = token() !== "";
+      showResult(
+        hasToken
+          ? "The server rejected the token: publishing requires an admin token."
+          : "An admin token is required to publish: enter it under Token.",
+        true,
+      );
+    } else if (response.ok) {
+      showResult(`Published to ${topic}.`);
+      // Keep a message that the user has changed in the meantime.
+      if (element("message").value === message) element("message").value = "";
+    } else {
+      showResult(answer.detail, true);
+    }
   } catch {
     // The request may have arrived and only its response got lost, so do not say that it failed.
-    element("published").className = "wrong";
-    element("published").textContent =
-      "No response from the server. The message may not have been published.";
+    showResult("No response from the server. The message may not have been published.", true);
   }
 }
 
@@ -188,6 +213,9 @@ element("message").addEventListener("keydown", (event) => {
   event.preventDefault();
   publish();
 });
+for (const name of ["message", "token"]) {
+  element(name).addEventListener("input", () => showResult(""));
+}
 element("token").addEventListener("change", () => connection.open || connection.reconnect());
 element("clear").addEventListener("click", () => feed.clear());
 element("desktop").addEventListener("click", () => desktop.toggle());
@@ -204,6 +232,7 @@ setInterval(() => {
   if (document.hidden) return;
   plot.draw();
   feed.announce();
+  countDown();
 }, 1000);
 subscribe();
 checkHealth();

@@ -1,25 +1,39 @@
 // A WebSocket client that reconnects and resumes. It uses the public interface only, so it is also
 // an example for other clients.
 
-const MIN_RETRY_DELAY = 500; // milliseconds, doubled after each failure
+// All times are in milliseconds.
+const MIN_RETRY_DELAY = 500; // doubled after each failure
 const MAX_RETRY_DELAY = 15_000;
+const CONNECT_TIMEOUT = 15_000;
 
-/** A JSON WebSocket that reconnects on its own and reports a gap if it may have missed anything. */
+// A browser answers the pings of the server, but hides them from the page. So the page sends
+// something itself after a time without traffic: a dead connection is noticed within 40 s.
+const WATCH_INTERVAL = 5_000;
+const MAX_SILENCE = 20_000;
+const ANSWER_TIMEOUT = 10_000;
+// An empty message is never published, but always answered: with an error, which is ignored here.
+const PROBE = JSON.stringify({ message: "" });
+
+/** A JSON WebSocket that reconnects on its own, resumes, and replaces a dead connection. */
 export class Connection {
   #socket = null;
   #timer = null;
   #failures = 0;
-  #lastId = null; // of the last notification that was received
-  #wasConnected = false; // to this topic, at least once
+  #position = null; // the id to resume after; null until the server has sent one
+  #opened = false; // this socket was open
+  #heardAt = 0;
+  #deadline = Infinity; // when the socket counts as dead, if an answer is due
 
   /**
-   * `on` has the callbacks `state(name, text)`, `notification(object)` and `gap(object)`.
+   * `on` has the callbacks `state(name, text, retryAt)`, `notification(object)` and `gap(object)`;
+   * `retryAt` is a time of `performance.now()`, or undefined unless the state is `waiting`.
    * `token` returns the current token, or an empty string.
    */
   constructor(on, token) {
     this.on = on;
     this.token = token;
-    this.topic = "main";
+    this.topic = null;
+    setInterval(() => this.#watch(), WATCH_INTERVAL);
   }
 
   get open() {
@@ -29,13 +43,20 @@ export class Connection {
   /** Subscribe to `topic`, starting with its recent notifications. */
   subscribe(topic) {
     this.topic = topic;
-    this.#lastId = null;
-    this.#wasConnected = false;
+    this.#position = null;
     this.reconnect();
+  }
+
+  /** End the subscription for `reason`, and stay disconnected until the next one. */
+  end(reason) {
+    this.#drop();
+    this.topic = null;
+    this.on.state("rejected", reason);
   }
 
   /** Connect now: replace an open connection, and do not wait for the next retry. */
   reconnect() {
+    if (this.topic === null) return;
     this.#failures = 0;
     this.#connect();
   }
@@ -47,9 +68,7 @@ export class Connection {
     const url = new URL("ws", location.href);
     url.protocol = url.protocol.replace("http", "ws");
     url.search = new URLSearchParams({ format: "json", topic: this.topic });
-    // 0 is older than every id. A client that lost its connection before the first notification
-    // resumes from there, because without `since` it would not be told of a gap.
-    if (this.#wasConnected) url.searchParams.set("since", this.#lastId ?? "0");
+    if (this.#position !== null) url.searchParams.set("since", this.#position);
     const token = this.token();
     try {
       // A browser cannot set headers of a WebSocket, and `?token=` ends up in the logs of proxies.
@@ -59,26 +78,54 @@ export class Connection {
       this.on.state("rejected", text);
       return;
     }
-    let opened = false;
+    this.#opened = false;
+    this.#deadline = performance.now() + CONNECT_TIMEOUT;
     this.#socket.onopen = () => {
-      opened = this.#wasConnected = true;
-      this.#failures = 0;
-      this.on.state("connected", "Connected");
+      this.#opened = true;
+      this.#hear();
     };
-    this.#socket.onmessage = (event) => this.#receive(JSON.parse(event.data));
-    this.#socket.onclose = (event) => this.#closed(event.code, opened);
+    this.#socket.onmessage = (event) => {
+      this.#hear();
+      this.#receive(JSON.parse(event.data));
+    };
+    this.#socket.onclose = (event) => this.#closed(event.code);
   }
 
+  /** Handle an object from the server. Each that has a position moves this client there. */
   #receive(frame) {
-    if (frame.type === "gap") this.on.gap(frame);
-    // Types that this client does not know are ignored: a newer server may send more of them.
-    if (frame.type !== "notification") return;
-    this.#lastId = frame.id;
-    this.on.notification(frame);
+    if (frame.type === "notification") {
+      this.on.notification(frame);
+    } else if (frame.type === "gap") {
+      this.on.gap(frame);
+    } else if (frame.type === "subscribed") {
+      // Caught up. This has a position even if nothing was ever published.
+      this.#failures = 0;
+      this.on.state("connected", "Connected");
+    } else {
+      return; // errors; and a newer server may send types that this client does not know
+    }
+    this.#position = frame.id;
+  }
+
+  #hear() {
+    this.#heardAt = performance.now();
+    this.#deadline = Infinity;
+  }
+
+  /** Replace a socket that looks open and is dead: after a lost network, it does for minutes. */
+  #watch() {
+    const now = performance.now();
+    if (this.#socket === null) return;
+    if (now > this.#deadline) {
+      this.#closed(null);
+    } else if (this.#deadline === Infinity && now - this.#heardAt >= MAX_SILENCE) {
+      this.#socket.send(PROBE);
+      this.#deadline = now + ANSWER_TIMEOUT;
+    }
   }
 
   /** Retry after a delay that grows with each failure. */
-  async #closed(code, opened) {
+  async #closed(code) {
     this.#drop();
     this.#failures += 1;
     const doublings = Math.min(this.#failures - 1, 10);
@@ -86,12 +133,12 @@ export class Connection {
     // Random, so that the clients of a server that restarts do not all reconnect at the same time.
     const delay = longest * (0.5 + Math.random() / 2);
     const cause = code === 1012 ? "The server is restarting" : "Connection lost";
-    this.on.state("waiting", `${cause}: retrying in ${Math.ceil(delay / 1000)} s`);
+    this.on.state("waiting", `${cause}: retrying`, performance.now() + delay);
     this.#timer = setTimeout(() => this.#connect(), delay);
     // A browser hides why a handshake failed (the close code is always 1006). Ask over HTTP. If
     // another connection was started before the answer, the answer is about an old one: drop it.
     const timer = this.#timer;
-    const reason = opened ? null : await rejectionReason(this.topic, this.token());
+    const reason = this.#opened ? null : await rejectionReason(this.topic, this.token());
     if (!reason || timer !== this.#timer) return;
     this.#drop();
     this.on.state("rejected", reason);
@@ -114,7 +161,8 @@ async function rejectionReason(topic, token) {
     const response = await fetch(`notifications?${new URLSearchParams({ topic })}`, {
       headers: authorization(token),
     });
-    if (response.status === 401) return "A token is required to subscribe: enter it under Publish";
+    if (response.status === 401 && token) return "The server rejected the token.";
+    if (response.status === 401) return "A token is required to subscribe: enter it under Token.";
     // Other errors, such as 503, are temporary: keep retrying.
     return [400, 403].includes(response.status) ? (await response.json()).detail : null;
   } catch {

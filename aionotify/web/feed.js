@@ -1,6 +1,6 @@
 // The list of notifications and gaps, newest first.
 
-import { element, formatted, make } from "./dom.js";
+import { appendLinked, element, formatted, make } from "./dom.js";
 
 const MAX_ROWS = 500;
 const MAX_CHARACTERS = 500; // of a message, until the user asks for all of it
@@ -19,8 +19,7 @@ export class Feed {
   add(entry) {
     this.#pending.push(entry);
     // A browser draws no frames in the background. Without a limit, a page left open would keep
-    // every message. Removing half at a time is cheaper than
-    // moving all entries for each new one.
+    // every message. Removing half at a time is cheaper than moving all entries for each new one.
     if (this.#pending.length > 2 * MAX_ROWS) {
       this.#skipped += MAX_ROWS;
       this.#pending.splice(0, MAX_ROWS);
@@ -93,16 +92,20 @@ export class Feed {
 
 /** Append the message, and a button for the rest of it if it is long. */
 function appendMessage(row, text) {
-  const isLong = text.length > MAX_CHARACTERS;
-  const message = make("p", "message", isLong ? `${text.slice(0, MAX_CHARACTERS)}…` : text);
+  const message = make("p", "message");
+  // Arabic and Hebrew run from right to left; the first letter decides.
+  message.dir = "auto";
   row.append(message);
-  if (!isLong) return;
+  if (text.length <= MAX_CHARACTERS) return appendLinked(message, text);
+  appendLinked(message, text, MAX_CHARACTERS);
+  message.append("…");
   const button = make("button", "", `Show all ${formatted(text.length)} characters`);
   button.onclick = () => {
-    message.textContent = text;
+    message.replaceChildren();
+    appendLinked(message, text);
     button.remove();
   };
-  row.append(button);
+  return row.append(button);
 }
 
 function gapRow({ missed }) {

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from tests.bench.peers import OURS, PEERS, Peer
 from tests.bench.processes import Failure, Server, prepare, running
@@ -33,8 +34,20 @@ connections."""
 MAX_LATENCY_RATIO = 3.0
 """How many times as long a single connection may wait with memcached as without."""
 
-Figures = dict[tuple[str, int, int], list[tuple[float, float]]]
-"""Requests per second and the median latency in seconds, by server, connections and topics."""
+
+class Figure(NamedTuple):
+    """One measurement."""
+
+    rate: float
+    """Requests per second."""
+    latency: float
+    """The median, in seconds."""
+    cpu: float
+    """Processor time of the server per request, in seconds."""
+
+
+Figures = dict[tuple[str, int, int], list[Figure]]
+"""All measurements, by server, connections and topics."""
 
 
 def requests(topics: int) -> list[bytes]:
@@ -125,29 +138,33 @@ def run(rounds: int, seconds: float) -> Figures:
     return figures
 
 
-def _one(server: Server, connections: int, topics: int, seconds: float) -> tuple[float, float]:
+def _one(server: Server, connections: int, topics: int, seconds: float) -> Figure:
     # The first requests to each topic create it; that is not what is measured.
     warm_up = max(0.2, topics / 5000)
     measure(server.port, 64, topics, warm_up)
-    return measure(server.port, connections, topics, seconds)
+    before = server.cpu_seconds()
+    rate, latency = measure(server.port, connections, topics, seconds)
+    return Figure(rate, latency, (server.cpu_seconds() - before) / (rate * seconds))
 
 
 def table(figures: Figures) -> str:
     """Return the medians of all rounds, and the required ratios, as text."""
-    lines = [f"{'server':24}{'topics':>8}{'conns':>7}{'req/s':>9}{'p50 ms':>8}{'ratio':>8}  need"]
+    head = ("server", "topics", "conns", "req/s", "p50 ms", "CPU µs", "ratio")
+    lines = ["{:24}{:>8}{:>7}{:>9}{:>8}{:>8}{:>8}  required".format(*head)]
     for (name, connections, topics), found in sorted(figures.items()):
-        rate = statistics.median(each[0] for each in found)
-        latency = statistics.median(each[1] for each in found) * 1000
+        rate = statistics.median(each.rate for each in found)
+        latency = statistics.median(each.latency for each in found) * 1000
+        cpu = statistics.median(each.cpu for each in found) * 1e6
         pairs = zip(found, figures[BARE, connections, topics], strict=True)
-        ratio = statistics.median(mine[0] / bare[0] for mine, bare in pairs)
+        ratio = statistics.median(mine.rate / bare.rate for mine, bare in pairs)
         required = REQUIRED.get((name, topics)) if connections > 1 else None
-        line = f"{name:24}{topics:8}{connections:7}{rate:9.0f}{latency:8.3f}{ratio:8.2f}"
+        line = f"{name:24}{topics:8}{connections:7}{rate:9.0f}{latency:8.3f}{cpu:8.1f}{ratio:8.2f}"
         if required is not None:
             line += f"  ≥ {required}{'' if ratio >= required else '  MISSED'}"
         lines.append(line)
     for topics in TOPICS:
         pairs = zip(figures[MEMCACHED, 1, topics], figures[MEMORY, 1, topics], strict=True)
-        ratio = statistics.median(mine[1] / other[1] for mine, other in pairs)
+        ratio = statistics.median(mine.latency / other.latency for mine, other in pairs)
         lines.append(
             f"one connection, {topics} topics: p50 with memcached is {ratio:.2f} times the one "
             f"without, required ≤ {MAX_LATENCY_RATIO:g}"

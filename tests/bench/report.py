@@ -101,12 +101,12 @@ class Report:
             if value is None:
                 continue
             met = value <= target.required if target.at_most else value >= target.required
-            what = f"{target.scenario}, {target.figure}"
+            label = f"{target.scenario}, {target.figure}"
             peer = target.beside or target.peer
-            what += f", against {peer}" if peer else ""
+            label += f", against {peer}" if peer else ""
             sign = "≤" if target.at_most else "≥"
             yield (
-                f"{what:<52}{value:>8.2f}  required {sign} {target.required:g}, "
+                f"{label:<52}{value:>8.2f}  required {sign} {target.required:g}, "
                 f"aim {target.aim:g}{'' if met else '  MISSED'}"
             )
 
@@ -119,7 +119,7 @@ class Report:
         return ours[target.figure] / (theirs[target.figure] if target.peer else 1)
 
     def write(self, path: Path) -> None:
-        """Write all figures as JSON, including those of every round."""
+        """Write all figures as JSON, including every round."""
         document = {
             "machine": machine(),
             "rounds": self.rounds,

@@ -1,4 +1,4 @@
-"""Checks that each client saw what it was promised. Pure: it reads transcripts and runs nothing."""
+"""Checks the promises of the server against the transcript of each client. Pure: runs nothing."""
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
@@ -26,7 +26,7 @@ class Connected:
 
     generation: int
     since: int | None
-    """The id after which the client resumed; None for a client that had seen nothing."""
+    """The position from which the client resumed; None for a new client."""
     moment: float = 0.0
     """When the response arrived, by the monotonic clock."""
 
@@ -44,9 +44,18 @@ class Gap:
     """The server reported a gap of `missed` notifications, or of an unknown number (None)."""
 
     missed: int | None
+    id: int
+    """The position from which nothing is missing anymore."""
 
 
-Event = Connected | Received | Gap
+@dataclass(frozen=True, slots=True)
+class Subscribed:
+    """The server stated the position of a client that is caught up."""
+
+    id: int
+
+
+Event = Connected | Received | Gap | Subscribed
 
 
 @dataclass(slots=True)
@@ -92,14 +101,17 @@ class Truth:
         """Return the id of `message`, or None if it was never posted."""
         return self._ids.get((topic, message)) if (topic, message) in self.posts else None
 
-    def between(self, topic: str, after: int, before: int | None) -> list[Post]:
-        """Return the posts between two ids, both excluded. `before` None means no upper limit."""
+    def between(self, topic: str, after: int, before: int | None) -> list[tuple[int, Post]]:
+        """Return the posts between two ids, both excluded, with their ids.
+
+        `before` None means no upper limit.
+        """
         entries = self._published[topic]
         start = bisect_right(entries, after, key=lambda entry: entry[0])
         end = len(entries)
         if before is not None:
             end = bisect_left(entries, before, key=lambda entry: entry[0])
-        return [post for _, post in entries[start:end]]
+        return entries[start:end]
 
     def unknown(self, topic: str, first: int, last: int) -> int:
         """Return how many posts of these generations may have been published without a witness."""
@@ -118,100 +130,145 @@ def problems(transcript: Transcript, truth: Truth) -> list[str]:
 
 
 class _Walk:
-    """One pass over a transcript, from one notification to the next."""
+    """One pass over a transcript, from one position of the client to the next.
+
+    A notification, a gap and `Subscribed` each state a position. Up to there, the client must have
+    received everything, or a gap must account for it.
+    """
 
     def __init__(self, transcript: Transcript, truth: Truth) -> None:
         self._transcript = transcript
         self._topic = transcript.topic
         self._truth = truth
+        self._received = {each.id for each in transcript.events if isinstance(each, Received)}
         self._connection = Connected(0, None)
-        self._last: Received | None = None
-        self._gaps: list[tuple[Connected, Gap]] = []
-        """The gaps reported since the last notification."""
-        self._warned = False
-        """Whether this connection started with a gap of unknown size."""
+        self._caught_up = False
+        """Whether this connection has stated its position."""
+        self._position: int | None = None
+        """The last one stated, from which the client has to resume."""
+        self._stated_in = 0
+        """The generation that could first state it."""
+        self._accounted = 0
+        """Everything up to this id was received, or is accounted for."""
+        self._excused = self._vague = 0
+        """The highest position of this connection's gaps, and of those of unknown size."""
+        self._gaps: list[Gap] = []
+        """The gaps reported since `_accounted`."""
 
     def problems(self) -> Iterator[str]:
         for event in self._transcript.events:
-            if isinstance(event, Connected):
-                yield from self._connected(event)
-            elif isinstance(event, Gap):
-                self._gaps.append((self._connection, event))
-                self._warned |= event.missed is None
-            else:
-                yield from self._received(event)
+            match event:
+                case Connected():
+                    yield from self._on_connected(event)
+                case Gap():
+                    yield from self._on_gap(event)
+                case Subscribed():
+                    yield from self._on_subscribed(event)
+                case Received():
+                    yield from self._on_received(event)
         if self._transcript.to_the_end:
             yield from self._account(None)
 
-    def _connected(self, event: Connected) -> Iterator[str]:
-        last = self._last.id if self._last is not None else None
-        if event.since != last:
-            yield f"resumed after {event.since}, although it saw {last} last"
+    def _on_connected(self, event: Connected) -> Iterator[str]:
+        if event.since != self._position:
+            yield f"resumed from {event.since}, although its position was {self._position}"
+        if event.since is not None and event.since > self._accounted:  # the position of a gap
+            yield from self._account(event.since + 1)
         self._connection = event
-        self._warned = False
+        self._caught_up = False
+        self._excused = self._vague = 0
+        self._gaps.clear()
 
-    def _received(self, event: Received) -> Iterator[str]:
+    def _on_gap(self, gap: Gap) -> Iterator[str]:
+        yield from self._check_position(gap)
+        entries = self._truth.between(self._topic, self._accounted, gap.id + 1)
+        if all(id in self._received for id, _ in entries) and not self._may_miss():
+            yield f"a false {gap} after {self._position} in {self._connection}"
+        self._excused = max(self._excused, gap.id)
+        if gap.missed is None:
+            self._vague = max(self._vague, gap.id)
+        self._gaps.append(gap)
+        self._state(gap.id, self._connection.generation)
+
+    def _on_subscribed(self, event: Subscribed) -> Iterator[str]:
+        if self._caught_up:
+            yield f"was told its position twice: {event}"
+        yield from self._check_position(event)
+        yield from self._account(event.id + 1)
+        self._caught_up = True
+        self._state(event.id, self._connection.generation)
+
+    def _on_received(self, event: Received) -> Iterator[str]:
         known = self._truth.id_of(self._topic, event.message)
         if known is None:
             yield f"got {event}, which was never published"
         elif known != event.id:
             yield f"got {event}, whose id is {known}"
-        if self._last is not None and event.id <= self._last.id:
-            yield f"got {event} after {self._last}: twice, or out of order"
+        if event.id <= self._accounted:
+            yield f"got {event} after {self._accounted}: twice, out of order, or a wrong position"
             return
-        yield from self._account(event)
-        self._last = event
-        self._gaps.clear()
+        yield from self._account(event.id)
+        self._accounted = event.id
+        post = self._truth.posts.get((self._topic, event.message))
+        self._state(event.id, post.generation if post is not None else 0)
 
-    def _account(self, event: Received | None) -> Iterator[str]:
-        """Report missing gaps and false gaps between the last notification and `event`."""
-        missing = self._missing(event)
-        if missing and not self._gaps:
-            yield f"a hole between {self._last} and {event}: {missing}"
-        for connection, gap in self._gaps:
-            if not missing and not self._may_miss(connection):
-                yield f"a false {gap} between {self._last} and {event} in {connection}"
-        yield from self._count(event, len(missing))
+    def _state(self, id: int, generation: int) -> None:
+        self._position, self._stated_in = id, generation
 
-    def _missing(self, event: Received | None) -> list[Post]:
-        """Return the posts that the client should have received before `event`.
+    def _check_position(self, event: Gap | Subscribed) -> Iterator[str]:
+        """Report a position with which the client would go back."""
+        if self._position is not None and event.id < self._position:
+            yield f"{event} is behind {self._position}"
 
-        A new client is promised everything published once it is connected, and recent
-        notifications without a hole as far as the process can know. The same holds for a client
-        that resumes and is first told that an unknown number is missing: the losses of a crash
-        may lie anywhere among the notifications of earlier processes, but no notification of the
-        current process may be missing.
+    def _account(self, before: int | None) -> Iterator[str]:
+        """Report what is missing between `_accounted` and `before`, unless a gap explains it.
+
+        The losses of a crash may lie anywhere before the position of the gap that follows it,
+        all others only where a gap is reported.
         """
-        last = self._last.id if self._last is not None else 0
-        missing = self._truth.between(self._topic, last, event.id if event else None)
-        if self._last is None:
-            return [post for post in missing if post.moment > self._connection.moment]
-        if self._connection.since is None or self._warned:
-            return [
-                post
-                for post in missing
-                if not self._truth.forgotten(post.generation, self._connection.generation)
-            ]
+        missing = self._missing(before)
+        holes = [
+            post
+            for id, post in missing
+            if id > self._excused or not (self._gaps or self._is_forgotten(post))
+        ]
+        if holes:
+            yield f"a hole between {self._accounted} and {before}: {holes}"
+        yield from self._count(before, len(missing))
+        self._gaps.clear()
+        if before is not None:
+            self._accounted = max(self._accounted, before - 1)
+
+    def _missing(self, before: int | None) -> list[tuple[int, Post]]:
+        """Return the posts that the client should have received before the id `before`.
+
+        A new client is promised everything that is published once it is connected, and recent
+        notifications without a hole, as far as the process can know.
+        """
+        missing = self._truth.between(self._topic, self._accounted, before)
+        if self._position is None:
+            return [each for each in missing if each[1].moment > self._connection.moment]
+        if self._connection.since is None and not self._caught_up:
+            return [each for each in missing if not self._is_forgotten(each[1])]
         return missing
 
-    def _may_miss(self, connection: Connected) -> bool:
+    def _is_forgotten(self, post: Post) -> bool:
+        return self._truth.forgotten(post.generation, self._connection.generation)
+
+    def _may_miss(self) -> bool:
         """Return whether the process may have had to report a gap although nothing was missed."""
-        if self._last is None:
-            return False
-        post = self._truth.posts.get((self._topic, self._last.message))
-        start = post.generation if post is not None else 0
-        return (
-            self._truth.forgotten(start, connection.generation)
-            or self._truth.unknown(self._topic, start, connection.generation) > 0
+        here = self._connection.generation
+        return self._position is not None and (
+            self._truth.forgotten(self._stated_in, here)
+            or self._truth.unknown(self._topic, self._stated_in, here) > 0
         )
 
-    def _count(self, event: Received | None, missing: int) -> Iterator[str]:
+    def _count(self, before: int | None, missing: int) -> Iterator[str]:
         """Report a number of missed notifications that is not exact."""
-        counts = [gap.missed for connection, gap in self._gaps if connection is self._connection]
-        known = sum(count for count in counts if count is not None)
+        known = sum(gap.missed or 0 for gap in self._gaps)
         if not known:
             return
         most = missing + self._truth.unknown(self._topic, 0, self._connection.generation)
-        least = missing if None not in counts else 0
+        least = missing if self._accounted >= self._vague else 0
         if not least <= known <= most:
-            yield f"was told of {known} missed between {self._last} and {event}, not of {missing}"
+            yield f"was told of {known} missed after {self._accounted}, before {before}: {missing}"

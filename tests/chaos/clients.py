@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.chaos.checker import Connected, Gap, Post, Received, Transcript
+from tests.chaos.checker import Connected, Gap, Post, Received, Subscribed, Transcript
 from tests.support import free_port
 from tests.support.raw_client import handshake
 
@@ -50,7 +50,10 @@ class World:
 
 
 class Client:
-    """Connects to one topic again and again, and resumes where the last connection ended."""
+    """Connects to one topic again and again, and resumes where the last connection ended.
+
+    Its position is the last id that it was sent, as in an EventSource.
+    """
 
     def __init__(self, world: World, number: int) -> None:
         self._world = world
@@ -59,19 +62,22 @@ class Client:
         self._slow = number < CLIENTS * SLOW
         self._sse = number % 2 == 0
         self._topic = TOPICS[number // 2 % len(TOPICS)]
-        self._seen: int | None = None
+        self._position: int | None = None
+        """From which it resumes: the last id that the server stated. None for a new client."""
+        self._subscribed = False
+        """Whether the present connection has caught up."""
         self._begin()
 
     def _begin(self) -> None:
         kind = ("slow " if self._slow else "") + ("SSE" if self._sse else "WebSocket")
         self._transcript = Transcript(f"client {self._number} ({kind})", self._topic)
         self._world.transcripts.append(self._transcript)
-        self._seen = None
+        self._position = None
 
     async def run(self) -> None:
         """Run until the client has received the last notification of its topic."""
         while not self._done():
-            if self._seen is not None and not self._world.last and self._random.random() < NEW:
+            if self._position is not None and not self._world.last and self._random.random() < NEW:
                 self._begin()
             with contextlib.suppress(OSError, EOFError):
                 async with asyncio.timeout(None) as stay, self._connection() as reader:
@@ -88,7 +94,7 @@ class Client:
 
     def _done(self) -> bool:
         last = self._world.last.get(self._topic)
-        return last is not None and self._seen is not None and self._seen >= last
+        return last is not None and self._position is not None and self._position >= last
 
     @contextlib.asynccontextmanager
     async def _connection(self) -> AsyncIterator[asyncio.StreamReader]:
@@ -107,27 +113,28 @@ class Client:
             raise
         reader, writer = await asyncio.open_connection(sock=connection, limit=BUFFER)
         try:
-            generation = self._world.generation
+            generation, self._subscribed = self._world.generation, False
             writer.write(self._request())
             head = await reader.readuntil(b"\r\n\r\n")
             if not head.startswith((b"HTTP/1.1 101 ", b"HTTP/1.1 200 ")):
                 assert head.startswith(b"HTTP/1.1 503 "), head
                 raise ConnectionRefusedError
             moment = time.monotonic()
-            self._transcript.events.append(Connected(generation, self._seen, moment))
+            self._transcript.events.append(Connected(generation, self._position, moment))
             yield reader
         finally:
             writer.transport.abort()
 
     def _request(self) -> bytes:
-        since = f"&since={self._seen}" if self._seen is not None else ""
+        since = f"&since={self._position}" if self._position is not None else ""
         if not self._sse:
             return handshake(f"/ws?format=json&topic={self._topic}{since}")
         header = ""
         if since and self._random.random() < 0.5:
-            since, header = "", f"Last-Event-ID: {self._seen}\r\n"
+            since, header = "", f"Last-Event-ID: {self._position}\r\n"
         path = f"/events?topic={self._topic}{since}"
-        return f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{header}\r\n".encode()
+        # 1.0: a stream without chunks, so that what is read are events.
+        return f"GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n{header}\r\n".encode()
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
         read = read_event if self._sse else read_frame
@@ -137,13 +144,19 @@ class Client:
                 await asyncio.sleep(self._random.uniform(0.5, 4))
 
     def _record(self, document: Mapping[str, Any]) -> None:
-        if document["type"] == "gap":
-            self._transcript.events.append(Gap(document["missed"]))
-            return
-        assert document["type"] == "notification", document
-        assert document["topic"] == self._topic, document
-        self._seen = int(document["id"])
-        self._transcript.events.append(Received(self._seen, document["message"].partition(" ")[0]))
+        self._position = int(document["id"])
+        event: Gap | Received | Subscribed
+        match document["type"]:
+            case "gap":
+                event = Gap(document["missed"], self._position)
+            case "subscribed":
+                assert document["topics"] == [self._topic], document
+                event, self._subscribed = Subscribed(self._position), True
+            case kind:
+                assert (kind, document["topic"]) == ("notification", self._topic), document
+                assert ("recent" in document) != self._subscribed, document
+                event = Received(self._position, document["message"].partition(" ")[0])
+        self._transcript.events.append(event)
 
 
 async def read_event(reader: asyncio.StreamReader) -> dict[str, Any]:
@@ -153,8 +166,8 @@ async def read_event(reader: asyncio.StreamReader) -> dict[str, Any]:
         fields = dict(line.partition(": ")[::2] for line in lines if not line.startswith(":"))
         if "data" in fields:
             document: dict[str, Any] = json.loads(fields["data"])
-            assert fields.get("event") == ("gap" if document["type"] == "gap" else None), lines
-            assert fields.get("id") == document.get("id"), lines
+            assert fields.get("event", "notification") == document["type"], lines
+            assert fields["id"] == document["id"], lines
             return document
 
 

@@ -9,7 +9,16 @@ from contextlib import AsyncExitStack
 
 import aiohttp
 
-from tests.chaos.checker import Connected, Gap, Post, Received, Transcript, Truth, problems
+from tests.chaos.checker import (
+    Connected,
+    Gap,
+    Post,
+    Received,
+    Subscribed,
+    Transcript,
+    Truth,
+    problems,
+)
 from tests.chaos.clients import CLIENTS, TOPICS, Client, World
 from tests.support import (
     MemcachedProcess,
@@ -195,7 +204,7 @@ def _check_activity(world: World) -> list[str]:
     events = [event for transcript in world.transcripts for event in transcript.events]
     counts = {
         kind.__name__: sum(isinstance(each, kind) for each in events)
-        for kind in (Connected, Gap, Received)
+        for kind in (Connected, Gap, Received, Subscribed)
     }
     counts["exact gaps"] = sum(isinstance(each, Gap) and each.missed is not None for each in events)
     print(f"{len(world.posts)} posts, {world.generation + 1} processes, {counts}")

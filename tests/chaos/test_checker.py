@@ -8,6 +8,7 @@ from tests.chaos.checker import (
     Gap,
     Post,
     Received,
+    Subscribed,
     Transcript,
     Truth,
     problems,
@@ -44,39 +45,102 @@ RESUMED: list[Event] = [FRESH, *got(1, 2, 3), Connected(1, 3), *got(4, 5, 6, 7, 
 GOOD: dict[str, list[Event]] = {
     "all notifications": [FRESH, *got(*range(1, 10))],
     "recents first": [FRESH, *got(*range(4, 10))],
+    "recents, then the position": [FRESH, *got(3, 4), Subscribed(4), *got(*range(5, 10))],
+    "a position only": [FRESH, Subscribed(3), *got(*range(4, 10))],
     "resumed": RESUMED,
     "resumed twice with nothing in between": [
         *[FRESH, *got(1, 2), Connected(0, 2), Connected(1, 2), *got(*range(3, 10))]
     ],
-    "missed with a gap": [FRESH, *got(1, 2), Connected(1, 2), Gap(None), *got(*range(6, 10))],
-    "a gap that is reported twice": [
-        *[FRESH, *got(1, 2), Connected(0, 2), Gap(None), Connected(1, 2), Gap(None)],
+    "resumed from a position only": [
+        *[FRESH, Subscribed(3), Connected(0, 3), Subscribed(3), Connected(1, 3), *got(4, 5, 6)],
+        *[Subscribed(6), *got(7, 8, 9)],
+    ],
+    "missed with a gap": [FRESH, *got(1, 2), Connected(1, 2), Gap(None, 5), *got(*range(6, 10))],
+    "resumed from a gap": [
+        *[FRESH, *got(1, 2), Connected(0, 2), Gap(None, 5), Connected(1, 5), *got(*range(6, 10))]
+    ],
+    "a replay from before the position of its gap": [
+        *[FRESH, *got(1), Connected(1, 1), Gap(None, 5), *got(3, 4, 5), Subscribed(5)],
         *got(*range(6, 10)),
     ],
-    "an exact gap": [FRESH, *got(1, 2), Gap(4), *got(7, 8, 9)],
-    "two exact gaps": [FRESH, *got(1, 2), Gap(3), Gap(1), *got(7, 8, 9)],
-    "a gap at the end": [FRESH, *got(1, 2), Gap(None)],
+    "an exact gap": [FRESH, *got(1, 2), Gap(4, 6), *got(7, 8, 9)],
+    "two exact gaps": [FRESH, *got(1, 2), Gap(3, 5), Gap(1, 6), *got(7, 8, 9)],
+    "an exact gap, then the position": [FRESH, *got(1, 2), Gap(4, 6), Subscribed(6), *got(7, 8, 9)],
+    "resumed from an exact gap": [FRESH, *got(1, 2), Gap(4, 6), Connected(1, 6), *got(7, 8, 9)],
+    "a gap at the end": [FRESH, *got(1, 2), Gap(None, 9)],
 }
 
 BAD: dict[str, tuple[list[Event], str]] = {
-    "duplicate": ([FRESH, *got(1, 2, 2, *range(3, 10))], "twice, or out of order"),
+    "duplicate": ([FRESH, *got(1, 2, 2, *range(3, 10))], "twice, out of order"),
     "duplicate after resuming": (
         [FRESH, *got(1, 2), Connected(0, 2), *got(2, *range(3, 10))],
-        "twice, or out of order",
+        "twice, out of order",
     ),
     "hole": ([FRESH, *got(1, 2, *range(4, 10))], "a hole"),
     "hole after resuming": ([FRESH, *got(1, 2), Connected(1, 2), *got(*range(6, 10))], "a hole"),
     "hole at the end": ([FRESH, *got(*range(1, 9))], "a hole"),
-    "gap that comes too late": ([FRESH, *got(1, 2, 4), Gap(1), *got(*range(5, 10))], "a hole"),
-    "reordering": ([FRESH, *got(1, 3, 2, *range(4, 10))], "twice, or out of order"),
-    "false gap": ([FRESH, *got(1, 2), Gap(None), *got(*range(3, 10))], "a false Gap"),
-    "false gap after a clean restart": (
-        [*RESUMED[:5], Gap(None), *RESUMED[5:]],
+    "hole behind a position": ([FRESH, Subscribed(3), *got(*range(5, 10))], "a hole"),
+    "hole after resuming from a position": (
+        [FRESH, Subscribed(3), Connected(1, 3), *got(*range(5, 10))],
+        "a hole",
+    ),
+    "gap that comes too late": ([FRESH, *got(1, 2, 4), Gap(1, 4), *got(*range(5, 10))], "a hole"),
+    "gap that ends too early": ([FRESH, *got(1, 2), Gap(None, 4), *got(*range(6, 10))], "a hole"),
+    "gap that ends too early for a resume": (
+        [FRESH, *got(1, 2), Gap(None, 4), Connected(1, 4), *got(*range(6, 10))],
+        "a hole",
+    ),
+    "gap that goes back": (
+        [FRESH, *got(1, 2, 3), Gap(None, 2), *got(*range(5, 10))],
+        "is behind 3",
+    ),
+    "position that is too high": ([FRESH, Subscribed(5), *got(*range(5, 10))], "a wrong position"),
+    "position that hides a loss": ([FRESH, *got(1, 2), Subscribed(4), *got(*range(5, 10))], "hole"),
+    "position that hides a loss at the end": ([FRESH, *got(*range(1, 9)), Subscribed(9)], "hole"),
+    "position that is too high after resuming": (
+        [*RESUMED[:5], Subscribed(4), *got(4, 5, 6, 7, 8, 9)],
+        "a hole",
+    ),
+    "position that goes back": (
+        [FRESH, *got(1, 2, 3), Subscribed(2), *got(*range(4, 10))],
+        "is behind 3",
+    ),
+    "position behind that of the gap": (
+        [FRESH, *got(1), Connected(1, 1), Gap(None, 5), Subscribed(4), *got(*range(6, 10))],
+        "is behind 5",
+    ),
+    "position that is told twice": (
+        [FRESH, Subscribed(3), *got(4), Subscribed(4), *got(*range(5, 10))],
+        "twice",
+    ),
+    "reordering": ([FRESH, *got(1, 3, 2, *range(4, 10))], "twice, out of order"),
+    "false gap": ([FRESH, *got(1, 2), Gap(None, 2), *got(*range(3, 10))], "a false Gap"),
+    "false gap before what it hides": (
+        [FRESH, *got(1, 2), Gap(None, 5), *got(*range(3, 10))],
         "a false Gap",
     ),
-    "false gap of a new client": ([FRESH, Gap(None), *got(*range(1, 10))], "a false Gap"),
-    "gap that is too large": ([FRESH, *got(1, 2), Gap(3), *got(*range(5, 10))], "told of 3"),
-    "gap that is too small": ([FRESH, *got(1, 2), Gap(1), *got(*range(5, 10))], "told of 1"),
+    "false gap after a clean restart": (
+        [*RESUMED[:5], Gap(None, 5), *RESUMED[5:]],
+        "a false Gap",
+    ),
+    "false gap after a position": (
+        [FRESH, Subscribed(3), Connected(1, 3), Gap(None, 3), *got(*range(4, 10))],
+        "a false Gap",
+    ),
+    "gap that is told twice": (
+        [
+            *[FRESH, *got(1, 2), Connected(0, 2), Gap(None, 5), Connected(1, 5), Gap(None, 5)],
+            *got(*range(6, 10)),
+        ],
+        "a false Gap",
+    ),
+    "false gap of a new client": ([FRESH, Gap(None, 5), *got(*range(1, 10))], "a false Gap"),
+    "gap that is too large": ([FRESH, *got(1, 2), Gap(3, 4), *got(*range(5, 10))], "told of 3"),
+    "gap that is too small": ([FRESH, *got(1, 2), Gap(1, 4), *got(*range(5, 10))], "told of 1"),
+    "gap that is too small for a resume": (
+        [FRESH, *got(1, 2), Gap(1, 4), Connected(0, 4), *got(*range(5, 10))],
+        "told of 1",
+    ),
     "notification that was never published": (
         [FRESH, *got(*range(1, 10)), Received(77, "other")],
         "never published",
@@ -87,6 +151,10 @@ BAD: dict[str, tuple[list[Event], str]] = {
     ),
     "resumed after another id": (
         [FRESH, *got(1, 2), Connected(0, 1), *got(*range(3, 10))],
+        "resumed",
+    ),
+    "resumed from before its position": (
+        [FRESH, *got(1, 2), Subscribed(3), Connected(0, 2), *got(*range(4, 10))],
         "resumed",
     ),
 }
@@ -111,8 +179,9 @@ def test_hole_after_crash_is_found() -> None:
 
 def test_gap_after_crash_covers_earlier_losses() -> None:
     """Recent notifications follow the gap; losses of the crash may lie behind them, too."""
-    replayed: list[Event] = [FRESH, *got(1), Connected(1, 1), Gap(None), *got(3, 4)]
+    replayed: list[Event] = [FRESH, *got(1), Connected(1, 1), Gap(None, 5), *got(3, 4)]
     assert found([*replayed, *got(*range(6, 10))], unclean=(0,)) == []
+    assert found([*replayed, Subscribed(5), *got(*range(6, 10))], unclean=(0,)) == []
     assert found([*replayed, *got(*range(6, 10))])
     assert found([*replayed, *got(*range(7, 10))], unclean=(0,))
     assert found([*replayed, *got(6, *range(8, 10))], unclean=(0,))
@@ -124,14 +193,24 @@ def test_gap_after_crash_covers_earlier_losses() -> None:
 
 def test_gap_without_loss_needs_crash() -> None:
     """It is accepted until the client has received a notification newer than the crash."""
-    gap = Gap(None)
+    gap = Gap(None, 5)
     after_crash: list[Event] = [*RESUMED[:5], gap, *RESUMED[5:]]
     assert found(after_crash, unclean=(0,)) == []
-    again: list[Event] = [*RESUMED[:5], gap, Connected(1, 3), gap, *RESUMED[5:]]
+    again: list[Event] = [*RESUMED[:5], gap, *got(4), Connected(1, 4), gap, *RESUMED[6:]]
     assert found(again, unclean=(0,)) == []
     assert found(after_crash, unclean=(1,))
-    later: list[Event] = [FRESH, *got(*range(1, 8)), Connected(1, 7), gap, *got(8, 9)]
+    later: list[Event] = [FRESH, *got(*range(1, 8)), Connected(1, 7), Gap(None, 7), *got(8, 9)]
     assert found(later, unclean=(0,))
+
+
+def test_gap_after_position_needs_later_crash() -> None:
+    """A position that the process itself has stated is good until that process crashes."""
+    stated: list[Event] = [Connected(0, None, 2.0), *got(5), Subscribed(5)]
+    gap: list[Event] = [Connected(1, 5), Gap(None, 5), *got(*range(6, 10))]
+    assert found([*stated, *gap], unclean=(0,)) == []
+    assert found([*stated, *gap])
+    stated = [Connected(1, None, 2.0), *got(5), Subscribed(5)]
+    assert found([*stated, *gap], unclean=(0,))
 
 
 UNKNOWN = Post("main", "m3", 0, 1.0, None)
@@ -140,7 +219,7 @@ WITH_UNKNOWN = [UNKNOWN if each.id == 3 else each for each in POSTS]
 
 def test_unanswered_post_without_witness_is_optional() -> None:
     assert found([FRESH, *got(1, 2, *range(4, 10))], posts=WITH_UNKNOWN) == []
-    warned: list[Event] = [FRESH, *got(1, 2), Connected(0, 2), Gap(None), *got(*range(4, 10))]
+    warned: list[Event] = [FRESH, *got(1, 2), Connected(0, 2), Gap(None, 3), *got(*range(4, 10))]
     assert found(warned, posts=WITH_UNKNOWN) == []
 
 

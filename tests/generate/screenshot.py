@@ -30,7 +30,7 @@ LIVE = (
     ("Disk usage on node-07 is at 91 %",),
     (
         "Cleanup on node-07 freed 118 GB",
-        "Checkout: 95th percentile above 800 ms for 5 minutes\nRunbook: wiki/checkout-latency",
+        "Checkout: 95th percentile above 800 ms for 5 minutes\nRunbook: https://wiki.example.com/checkout-latency",
         "Checkout: on call is Jonas",
     ),
     ("Checkout latency is back to normal",),

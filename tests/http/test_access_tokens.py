@@ -75,6 +75,7 @@ async def test_admin_prefix_needs_token(aiohttp_server: Serve) -> None:
         for text in ("admin:Hello", "Hello"):
             await user.send(text)
             assert await asyncio.wait_for(user.recv(), 5) == refusal
+        assert json.loads(await asyncio.wait_for(listener.recv(), 5))["type"] == "subscribed"
         await listener.send('{"message":"admin:Hello"}')
         reply = json.loads(await asyncio.wait_for(listener.recv(), 5))
         assert reply == {"type": "error", "detail": refusal}

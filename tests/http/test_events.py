@@ -17,6 +17,8 @@ from aionotify.notification import Notification
 from tests.support import eventually, exchange
 from tests.support.app import RunningApp, Serve
 
+pytestmark = pytest.mark.both_loops
+
 HEAD = (
     b"HTTP/1.1 200 OK\r\n"
     b"Content-Type: text/event-stream\r\n"
@@ -27,7 +29,6 @@ HEAD = (
     b"retry: 2000\n\n"
 )
 RECENT = ',"recent":true'
-GAP = b'event: gap\ndata: {"type":"gap","missed":null}\n\n'
 
 
 @asynccontextmanager
@@ -56,21 +57,44 @@ def event(notification: Notification, more: str = "") -> bytes:
     ).encode()
 
 
+def gap(id: int) -> bytes:
+    """Return the event for a gap of unknown size that ends at position `id`."""
+    return (f'event: gap\nid: {id}\ndata: {{"type":"gap","missed":null,"id":"{id}"}}\n\n').encode()
+
+
 async def seen(reader: asyncio.StreamReader, wanted: bytes) -> None:
     """Assert that exactly `wanted` arrives next."""
     assert await asyncio.wait_for(reader.readexactly(len(wanted)), 5) == wanted
+
+
+async def caught_up(
+    reader: asyncio.StreamReader, id: int | None = None, topic: str = "main"
+) -> int:
+    """Assert that the next event states the position `id`, of any value if None; return it."""
+    event = (await asyncio.wait_for(reader.readuntil(b"\n\n"), 5)).decode()
+    found = re.fullmatch(
+        r"event: subscribed\nid: (\d{16})\n"
+        rf'data: {{"type":"subscribed","topics":\["{topic}"\],"id":"(\d{{16}})"}}\n\n',
+        event,
+    )
+    assert found, event
+    assert found[1] == found[2]
+    assert id in (None, int(found[1]))
+    return int(found[1])
 
 
 async def test_stream_replays_recent_then_live(running: RunningApp) -> None:
     recents = await running.publish(*"abcdefg")
     async with listen(running) as reader:
         await seen(reader, b"".join(event(each, RECENT) for each in recents[-5:]))
+        await caught_up(reader, recents[-1].id)
         for live in await running.publish("é 😀", "two\nlines\r\n and \\n"):
             await seen(reader, event(live))
 
 
 async def test_newlines_stay_in_one_data_line(running: RunningApp) -> None:
     async with listen(running) as reader:
+        await caught_up(reader)
         await running.publish("a\nb\r\nc\rd")
         line = (await reader.readuntil(b"\n\n")).split(b"\n")[1]
         assert line.endswith(b'"message":"a\\nb\\r\\nc\\rd"}')
@@ -78,6 +102,7 @@ async def test_newlines_stay_in_one_data_line(running: RunningApp) -> None:
 
 async def test_stream_has_one_topic(running: RunningApp) -> None:
     async with listen(running, b"?topic=b") as reader:
+        await caught_up(reader, topic="b")
         await running.publish("no")
         (yes,) = await running.publish("yes", topic="b")
         await seen(reader, event(yes))
@@ -86,6 +111,7 @@ async def test_stream_has_one_topic(running: RunningApp) -> None:
 async def test_http_1_0_client_can_read(running: RunningApp) -> None:
     """nginx is one with its default settings."""
     async with listen(running, version=b"1.0") as reader:
+        await caught_up(reader)
         (live,) = await running.publish("Hello")
         await seen(reader, event(live))
 
@@ -102,16 +128,21 @@ async def test_resume_returns_everything_after(running: RunningApp, where: str) 
     }
     async with listen(running, *asked[where]) as reader:
         await seen(reader, b"".join(event(each, RECENT) for each in published[20:]))
+        await caught_up(reader, published[-1].id)
         (live,) = await running.publish("live")
         await seen(reader, event(live))
 
 
 @pytest.mark.parametrize("id", [b"1", b"9007199254740991", b"none of ours", b"\xc3\xa9"])
 async def test_unknown_id_gets_gap_first(running: RunningApp, id: bytes) -> None:
+    """With the position from which everything is retained."""
+    async with listen(running) as reader:
+        start = await caught_up(reader)
     published = await running.publish("a", "b")
     async with listen(running, b"", b"Last-Event-ID: " + id) as reader:
         later = [] if id.startswith(b"900") else published
-        await seen(reader, GAP + b"".join(event(each, RECENT) for each in later))
+        await seen(reader, gap(start) + b"".join(event(each, RECENT) for each in later))
+        await caught_up(reader, published[-1].id)
         (live,) = await running.publish("live")
         await seen(reader, event(live))
 
@@ -121,6 +152,7 @@ async def test_empty_last_event_id_is_ignored(running: RunningApp) -> None:
     recents = await running.publish("a")
     async with listen(running, b"", b"Last-Event-ID:") as reader:
         await seen(reader, event(recents[0], RECENT))
+        await caught_up(reader, recents[0].id)
 
 
 @pytest.mark.parametrize("query", [b"?topic=a%20b", b"?since=x"])
@@ -153,6 +185,7 @@ async def test_stream_counts_as_connection(serve: Serve) -> None:
 async def test_heartbeat_sends_comments(serve: Serve) -> None:
     running = await serve(heartbeat=1)
     async with listen(running) as reader:
+        await caught_up(reader)
         await seen(reader, b":\n\n")
         await seen(reader, b":\n\n")
 
@@ -161,6 +194,7 @@ async def test_input_after_request_is_ignored(running: RunningApp) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
     writer.write(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
     await seen(reader, HEAD)
+    await caught_up(reader)
     writer.write(b"GET / HTTP/1.1\r\n\r\n" + b"x" * 100_000)
     (live,) = await running.publish("Hello")
     await seen(reader, event(live))
@@ -169,6 +203,7 @@ async def test_input_after_request_is_ignored(running: RunningApp) -> None:
 
 async def test_shutdown_ends_stream(running: RunningApp) -> None:
     async with listen(running) as reader:
+        await caught_up(reader)
         await running.app[HUB].shutdown(2)
         assert await asyncio.wait_for(reader.read(), 2) == b""
 
@@ -250,6 +285,7 @@ async def test_curl_shows_events_at_once(running: RunningApp) -> None:
     assert process.stdout is not None
     try:
         assert await asyncio.wait_for(process.stdout.readuntil(b"\n\n"), 5) == b"retry: 2000\n\n"
+        await caught_up(process.stdout)
         (live,) = await running.publish("Hello")
         assert await asyncio.wait_for(process.stdout.readuntil(b"\n\n"), 5) == event(live)
     finally:

@@ -54,7 +54,7 @@ async def test_publish_returns_notification(running: RunningApp) -> None:
     assert found
     assert (found[2], found[3]) == (b"main", b"Hello")
     assert (await get(running)).body == (
-        b'{"notifications":[' + answer.body + b'],"complete":true}'
+        b'{"notifications":[' + answer.body + b'],"complete":true,"id":"' + found[1] + b'"}'
     )
 
 
@@ -199,31 +199,32 @@ async def test_post_messages_is_405(running: RunningApp) -> None:
 
 
 async def test_poll_returns_five_recents(running: RunningApp) -> None:
-    await publish(running, *"abcdefg")
+    ids = await publish(running, *"abcdefg")
     body = (await get(running)).body
     assert messages(body) == [b"c", b"d", b"e", b"f", b"g"]
-    assert body.endswith(b'],"complete":true}')
+    assert body.endswith(b'],"complete":true,"id":"%d"}' % ids[-1])
 
 
 async def test_since_returns_everything_after(running: RunningApp) -> None:
     ids = await publish(running, *map(str, range(300)))
     body = (await get(running, b"?since=%d" % ids[10])).body
     assert messages(body) == [b"%d" % number for number in range(11, 300)]
-    assert body.endswith(b'],"complete":true}')
+    assert body.endswith(b'],"complete":true,"id":"%d"}' % ids[-1])
     assert (await get(running, b"?since=%d" % ids[-1])).body == (
-        b'{"notifications":[],"complete":true}'
+        b'{"notifications":[],"complete":true,"id":"%d"}' % ids[-1]
     )
 
 
 async def test_missing_notifications_are_not_complete(serve: Serve) -> None:
-    running = await serve(history_limit=3)
+    running = await serve(history_limit=3, recent_limit=3)
     a, b, c, d, e = await publish(running, *"abcde")
-    assert (await get(running, b"?since=%d" % a)).body.endswith(b'],"complete":false}')
+    incomplete = b'],"complete":false,"id":"%d"}' % e
+    assert (await get(running, b"?since=%d" % a)).body.endswith(incomplete)
     oldest = (await get(running, b"?since=%d" % b)).body
     assert messages(oldest) == [b"c", b"d", b"e"]
-    assert oldest.endswith(b'],"complete":true}')
+    assert oldest.endswith(b'],"complete":true,"id":"%d"}' % e)
     for unknown in (0, 1, c - 1 if c - 1 != b else 2, e + 1, 10**16 - 1):
-        assert (await get(running, b"?since=%d" % unknown)).body.endswith(b'"complete":false}')
+        assert (await get(running, b"?since=%d" % unknown)).body.endswith(incomplete)
     assert messages((await get(running, b"?since=%d" % d)).body) == [b"e"]
 
 
@@ -232,8 +233,10 @@ async def test_topics_are_separate(running: RunningApp) -> None:
     await post(running, b"one", query=b"?topic=one")
     assert messages((await get(running, b"?topic=one")).body) == [b"one"]
     assert messages((await get(running, b"?topic=other.topic_-1")).body) == [b"other"]
-    assert (await get(running)).body == b'{"notifications":[],"complete":true}'
-    assert (await get(running, b"?topic=one&since=%d" % other)).body.endswith(b'"complete":false}')
+    empty = (await get(running)).body
+    assert re.fullmatch(rb'\{"notifications":\[\],"complete":true,"id":"\d{16}"\}', empty)
+    elsewhere = (await get(running, b"?topic=one&since=%d" % other)).body
+    assert re.search(rb'\],"complete":false,"id":"\d{16}"\}$', elsewhere)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
@@ -70,7 +71,8 @@ async def test_responses_have_described_fields(port: int) -> None:
     ):
         answer = await exchange(port, b"%b HTTP/1.1" % request)
         assert list(json.loads(answer.body)) == schemas[name]["required"]
-        assert list(schemas[name]["properties"]) == schemas[name]["required"]
+        optional = ["more"] if name == "Notifications" else []
+        assert list(schemas[name]["properties"]) == [*schemas[name]["required"], *optional]
     message = b"POST /notifications HTTP/1.1\r\nContent-Length: 5\r\nConnection: close"
     answer_bytes = await converse(port, message + b"\r\nHost: 127.0.0.1\r\n\r\nHello")
     notification = json.loads(answer_bytes.partition(b"\r\n\r\n")[2])
@@ -79,6 +81,42 @@ async def test_responses_have_described_fields(port: int) -> None:
     assert list(described["properties"]) == [*described["required"], "recent"]
     for name in ("id", "topic"):
         assert re.search(described["properties"][name]["pattern"], notification[name])
+
+
+async def test_frames_have_described_fields(port: int) -> None:
+    """Of a client that resumes after an id that is too old: a gap, and then its position."""
+    document = await served_document(port)
+    schemas = document["components"]["schemas"]
+    frames = document["paths"]["/ws"]["get"]["x-frames"]["server"]
+    url = f"http://127.0.0.1:{port}/ws?client=admin&format=json&since=0"
+    sent = [{"message": "Hello"}, {}]
+    async with aiohttp.ClientSession() as session, session.ws_connect(url) as ws:
+        seen = [await ws.receive_json() for _ in range(2)]
+        for each in sent:
+            await ws.send_json(each)
+        seen += [await ws.receive_json() for _ in range(3)]
+    names = ("Gap", "Subscribed", "Notification", "Accepted", "Problem")
+    assert {each["$ref"].rpartition("/")[2] for each in frames} == set(names)
+    for name, frame in zip(names, seen, strict=True):
+        described = schemas[name]
+        assert list(frame) == described["required"]
+        assert frame["type"] == described["properties"]["type"]["const"]
+        if "id" in frame:
+            assert re.search(described["properties"]["id"]["pattern"], frame["id"])
+
+
+async def test_long_answer_is_described(port: int) -> None:
+    schema = (await served_document(port))["components"]["schemas"]["Notifications"]
+    url = f"http://127.0.0.1:{port}/notifications"
+    first = ""
+    async with aiohttp.ClientSession() as session:
+        for _ in range(20):  # of 60 kB, more than 1 MiB together
+            async with session.post(url, data="x" * 60_000) as response:
+                first = first or (await response.json())["id"]
+        async with session.get(f"{url}?since={first}") as response:
+            document = await response.json()
+    assert list(document) == list(schema["properties"])
+    assert document["more"] is schema["properties"]["more"]["const"]
 
 
 def test_docs_page_is_up_to_date() -> None:

@@ -15,6 +15,8 @@ from aionotify.app import create_app
 from tests.support import alone, eventually, exchange
 from tests.support.app import Serve
 
+pytestmark = pytest.mark.both_loops
+
 HANDSHAKE = (
     b"Upgrade: websocket",
     b"Sec-WebSocket-Version: 13",

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import re
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -12,6 +13,8 @@ from websockets.exceptions import ConnectionClosed
 
 from tests.support import exchange
 from tests.support.app import RunningApp, Serve
+
+pytestmark = pytest.mark.both_loops
 
 EXPECTED = 'Expected JSON like {"message":"Hello"}, with valid Unicode.'
 
@@ -33,10 +36,21 @@ async def frames(client: ClientConnection, count: int) -> list[dict[str, Any]]:
     return [json.loads(await frame(client)) for _ in range(count)]
 
 
+async def caught_up(client: ClientConnection, id: int | None = None, topic: str = "main") -> int:
+    """Assert that the next frame states the position `id`, of any value if None; return it."""
+    found = re.fullmatch(
+        rf'{{"type":"subscribed","topics":\["{topic}"\],"id":"(\d{{16}})"}}', await frame(client)
+    )
+    assert found
+    assert id in (None, int(found[1]))
+    return int(found[1])
+
+
 async def test_recent_and_live_are_objects(running: RunningApp) -> None:
-    await running.publish(*"abcdef")
+    recents = await running.publish(*"abcdef")
     async with json_client(running) as client:
         shown = await frames(client, 5)
+        await caught_up(client, recents[-1].id)
         assert [each["message"] for each in shown] == list("bcdef")
         assert all(each["recent"] is True for each in shown)
         (live,) = await running.publish("é")
@@ -47,6 +61,7 @@ async def test_recent_and_live_are_objects(running: RunningApp) -> None:
 
 async def test_publisher_gets_accepted(running: RunningApp) -> None:
     async with json_client(running, "&client=admin") as admin, json_client(running) as other:
+        assert await caught_up(admin) == await caught_up(other)
         await admin.send('{"message":" admin:Hello "}')
         both = await frames(admin, 2)
         (heard,) = await frames(other, 1)
@@ -57,6 +72,7 @@ async def test_publisher_gets_accepted(running: RunningApp) -> None:
 
 async def test_user_publishes_with_prefix_only(running: RunningApp) -> None:
     async with json_client(running) as user:
+        await caught_up(user)
         await user.send('{"message":"admin:Hello"}')
         first, second = await frames(user, 2)
         assert (first["message"], second["type"]) == ("Hello", "accepted")
@@ -75,6 +91,7 @@ async def test_user_publishes_with_prefix_only(running: RunningApp) -> None:
 )
 async def test_invalid_object_gets_error(running: RunningApp, text: str) -> None:
     async with json_client(running, "&client=admin") as admin:
+        await caught_up(admin)
         await admin.send(text)
         assert await frames(admin, 1) == [{"type": "error", "detail": EXPECTED}]
         await admin.send('{"message":"goes on"}')
@@ -83,6 +100,7 @@ async def test_invalid_object_gets_error(running: RunningApp, text: str) -> None
 
 async def test_empty_message_gets_error(running: RunningApp) -> None:
     async with json_client(running, "&client=admin") as admin:
+        await caught_up(admin)
         await admin.send('{"message":" "}')
         assert await frame(admin) == (
             '{"type":"error","detail":"Empty notifications are not sent."}'
@@ -100,6 +118,7 @@ async def test_empty_message_gets_error(running: RunningApp) -> None:
 async def test_violations_close_connection(serve: Serve, sent: str | bytes, code: int) -> None:
     running = await serve(max_message_bytes=100)
     async with json_client(running, "&client=admin") as admin:
+        await caught_up(admin)
         await admin.send(sent)
         with contextlib.suppress(ConnectionClosed):
             await asyncio.wait_for(admin.recv(), 5)
@@ -112,6 +131,8 @@ async def test_topics_are_separate(running: RunningApp) -> None:
         json_client(running, "&topic=b") as b,
         running.client("?topic=b&client=admin") as text,
     ):
+        await caught_up(a, topic="a")
+        await caught_up(b, topic="b")
         await a.send('{"message":"for a"}')
         assert (await frames(a, 2))[0]["topic"] == "a"
         await text.send("for b")
@@ -126,6 +147,7 @@ async def test_resume_replays_then_live(running: RunningApp) -> None:
         shown = await frames(client, 150)
         assert [each["message"] for each in shown] == [f"{number}" for number in range(50, 200)]
         assert all(each["recent"] for each in shown)
+        await caught_up(client, published[-1].id)
         await running.publish("live")
         (live,) = await frames(client, 1)
         assert live["message"] == "live"
@@ -137,7 +159,9 @@ async def test_long_replay_is_complete(running: RunningApp) -> None:
     published = await running.publish(*(f"{number} " + "x" * 10_000 for number in range(500)))
     async with json_client(running, f"&since={published[0].id}") as client:
         await running.publish(*(f"{number} live" for number in range(500, 600)))
-        shown = await frames(client, 599)
+        shown = await frames(client, 499)
+        await caught_up(client, published[-1].id)
+        shown += await frames(client, 100)
     numbers = [int(each["message"].partition(" ")[0]) for each in shown]
     assert numbers == list(range(1, 600))
     assert all(("recent" in each) == (number < 500) for number, each in enumerate(shown, 1))
@@ -145,20 +169,28 @@ async def test_long_replay_is_complete(running: RunningApp) -> None:
 
 @pytest.mark.parametrize("since", ["1", "9007199254740991"])
 async def test_unknown_id_gets_gap_first(running: RunningApp, since: str) -> None:
-    await running.publish("a")
+    """With the position from which everything is retained."""
+    async with json_client(running) as early:
+        start = await caught_up(early)
+    (a,) = await running.publish("a")
     async with json_client(running, f"&since={since}") as client:
-        assert await frame(client) == '{"type":"gap","missed":null}'
+        assert await frame(client) == f'{{"type":"gap","missed":null,"id":"{start}"}}'
+        if since == "1":
+            assert (await frames(client, 1))[0]["message"] == "a"
+        await caught_up(client, a.id)
 
 
 async def test_oldest_resumable_id_has_no_gap(serve: Serve) -> None:
-    running = await serve(history_limit=2)
+    running = await serve(history_limit=2, recent_limit=2)
     published = await running.publish(*"abcd")
     async with json_client(running, f"&since={published[1].id}") as client:
         assert [each["message"] for each in await frames(client, 2)] == ["c", "d"]
+        await caught_up(client, published[3].id)
     async with json_client(running, f"&since={published[0].id}") as client:
         first, *others = await frames(client, 3)
-        assert first == {"type": "gap", "missed": None}
+        assert first == {"type": "gap", "missed": None, "id": f"{published[1].id}"}
         assert [each["message"] for each in others] == ["c", "d"]
+        await caught_up(client, published[3].id)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ from aionotify.app import create_app
 from tests.support import alone
 from tests.support.app import RunningApp, Serve
 
+pytestmark = pytest.mark.both_loops
+
 REFUSAL = "You are not authorized to send notifications."
 EMPTY = "Empty notifications are not sent."
 

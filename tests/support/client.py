@@ -13,7 +13,7 @@ async def get_json(url: str) -> Any:
 
 
 async def cache_status(url: str) -> str:
-    """Return what `/health` of the server at `url` reports about memcached."""
+    """Return the `cache_status` of `/health` of the server at `url`."""
     return str((await get_json(f"{url}/health"))["cache_status"])
 
 

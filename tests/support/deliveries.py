@@ -135,11 +135,31 @@ class Deliveries(RuleBasedStateMachine):
     def resume(self, back: int, room: float) -> None:
         ids, topic = self.live.ids, self.live.topic
         last, first = max(0, len(ids) - back), topic.history.first
-        subscriber = EventStream(STALL_TIMEOUT, 0)
+        subscriber = EventStream(STALL_TIMEOUT, chunked=False)
         transport = FakeTransport(subscriber, room)
         topic.subscribe_since(subscriber, ids[last], HEAD)
         gap = last + 1 < first
         self.clients.append(StreamClient(transport, max(last + 1, first), len(ids), gap))
+
+    @rule(count=st.integers(0, 5), room=st.sampled_from([float("inf"), float("inf"), 0, 5000]))
+    def subscribe_to_recent(self, count: int, room: float) -> None:
+        topic, ids = self.live.topic, self.live.ids
+        recents = topic.history.between(
+            max(topic.history.first, topic.history.head - count), 1 << 20
+        )
+        subscriber = EventStream(STALL_TIMEOUT, chunked=False)
+        transport = FakeTransport(subscriber, room)
+        topic.subscribe_recent(subscriber, recents, HEAD)
+        position = len(ids) - len(recents)
+        self.clients.append(StreamClient(transport, position, len(ids), False))
+
+    @precondition(lambda self: self.clients)
+    @rule(at=CLIENTS)
+    def catch_up(self, at: int) -> None:
+        """Write to a client outside of a pass, as before a reply."""
+        subscriber = self.client(at).protocol
+        if subscriber.writable:
+            self.live.topic.catch_up(subscriber)
 
     @rule(size=st.sampled_from(SIZES))
     def publish(self, size: int) -> None:

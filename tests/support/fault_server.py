@@ -40,6 +40,9 @@ class Command:
     async def answer(self, answer: bytes) -> None:
         """Send `answer` as it is. Raise ConnectionError if the client has disconnected."""
         self.server.sent += len(answer)
+        if self.server.latency:
+            self.server.send_later(self.writer, answer)
+            return
         self.writer.write(answer)
         await self.writer.drain()
 
@@ -77,6 +80,9 @@ class FakeMemcached:
         """The stored values, each with the `cas` token of its last change."""
         self.sent = 0
         """Bytes sent to clients."""
+        self.latency = 0.0
+        """Seconds until a response arrives, however many commands are under way."""
+        self._sent_until = 0.0
         self._changes = 0
         self._conversations: set[asyncio.Task[None]] = set()
 
@@ -129,15 +135,26 @@ class FakeMemcached:
             return None
         return self.fault
 
+    def send_later(self, writer: asyncio.StreamWriter, answer: bytes) -> None:
+        """Send `answer` after `latency` seconds, in order."""
+        loop = asyncio.get_running_loop()
+        self._sent_until = max(loop.time() + self.latency, self._sent_until + 1e-6)
+        loop.call_at(self._sent_until, writer.write, answer)
+
     async def obey(self, command: Command) -> None:
         """Handle `command` as memcached does."""
         found = self.values.get(command.key)
         if command.name == b"gets":
-            if found is not None:
-                value, token = found
-                head = b"VALUE %b 0 %d %d\r\n" % (command.key, len(value), token)
-                await command.answer(head + value + b"\r\n")
-            await command.answer(b"END\r\n")
+            answer = b""
+            for key in command.words[1:]:
+                if key in self.values:
+                    value, token = self.values[key]
+                    head = b"VALUE %b 0 %d %d\r\n" % (key, len(value), token)
+                    answer += head + value + b"\r\n"
+            await command.answer(answer + b"END\r\n")
+        elif command.name == b"delete":
+            removed = self.values.pop(command.key, None)
+            await command.answer(b"DELETED\r\n" if removed else b"NOT_FOUND\r\n")
         elif command.name == b"version":
             await command.answer(b"VERSION 1.6.0\r\n")
         elif command.name == b"add" and found is not None:
@@ -195,6 +212,14 @@ async def refuses_values(command: Command) -> None:
     """Refuse every value for lack of memory."""
     if command.name in STORING:
         await command.answer(b"SERVER_ERROR out of memory storing object\r\n")
+    else:
+        await command.server.obey(command)
+
+
+async def always_conflicts(command: Command) -> None:
+    """Claim that every value was changed since it was read."""
+    if command.name in (b"cas", b"add"):
+        await command.answer(b"EXISTS\r\n")
     else:
         await command.server.obey(command)
 

@@ -1,7 +1,7 @@
 """WebSocket clients that work on bytes: cheap enough to have hundreds of them in one test."""
 
 import asyncio
-from typing import cast
+from typing import Self, cast
 
 
 def handshake(path: str = "/ws") -> bytes:
@@ -41,7 +41,7 @@ class RawClient(asyncio.Protocol):
         self._start = -1
 
     @classmethod
-    async def connect(cls, port: int, path: str = "/ws") -> "RawClient":
+    async def connect(cls, port: int, path: str = "/ws") -> Self:
         """Connect to 127.0.0.1 and send the handshake, without waiting for the answer."""
         loop = asyncio.get_running_loop()
         _, client = await loop.create_connection(lambda: cls(path), "127.0.0.1", port)

@@ -18,7 +18,8 @@ async def serving(settings: Settings | None = None) -> AsyncIterator[int]:
     """
     settings = settings or alone(port=free_port())
     task = asyncio.create_task(serve(settings))
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
+    first = settings.hosts[0]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(first, first)
 
     async def listening() -> bool:
         assert not task.done(), task.result()

@@ -12,6 +12,8 @@ import pytest
 
 import aionotify.broker.local
 import aionotify.cache
+import aionotify.cache.marker
+import aionotify.cache.merge
 import aionotify.cache.replicator
 import aionotify.hub
 from aionotify.broker.local import LocalBroker
@@ -113,7 +115,7 @@ class Process:
         """Have the cache check its memcached, as it does every second."""
         memcached = self.cache._memcached
         assert memcached is not None
-        await self.cache._replicator.check(memcached)
+        await self.cache._presence.check(memcached)
 
     async def crash(self) -> None:
         """End without writing anything."""
@@ -137,7 +139,8 @@ def stored() -> Iterator[Store]:
         patch.setattr(aionotify.cache, "CHECK_INTERVAL", 1e6)
         for module in (
             aionotify.broker.local,
-            aionotify.cache,
+            aionotify.cache.marker,
+            aionotify.cache.merge,
             aionotify.cache.replicator,
             aionotify.hub,
         ):

@@ -5,7 +5,9 @@ import contextlib
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
+
+from tests.support.heap import frozen_heap
+from tests.support.processor import undisturbed_time
 
 POLL_INTERVAL = 0.01
 """Seconds between two looks at a condition."""
@@ -40,32 +42,24 @@ async def eventually(
 async def turning_loop(limit: float = 0.1) -> AsyncIterator[None]:
     """Raise AssertionError if the event loop is blocked for `limit` seconds in this context.
 
-    Time in which the processor ran other processes is subtracted where the system reports it
-    (Linux): otherwise every test that uses this would fail now and then on a busy machine.
+    Time in which other processes had the processor does not count, and neither does the garbage
+    of pytest itself: otherwise every test that uses this would fail now and then.
     """
     longest = 0.0
 
     async def beat() -> None:
         nonlocal longest
         while True:
-            before = time.monotonic() - _waited_for_processor()
+            before = undisturbed_time()
             await asyncio.sleep(BEAT_INTERVAL)
-            longest = max(longest, time.monotonic() - _waited_for_processor() - before)
+            longest = max(longest, undisturbed_time() - before)
 
-    task = asyncio.create_task(beat())
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+    with frozen_heap():
+        task = asyncio.create_task(beat())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
     assert longest < limit, f"the event loop was blocked for {longest * 1000:.0f} ms"
-
-
-def _waited_for_processor() -> float:
-    """Return the seconds that this thread was runnable but not running, or 0 if unknown."""
-    try:
-        # The second field is the time on the run queue in nanoseconds (Linux, CONFIG_SCHED_INFO).
-        return int(Path("/proc/thread-self/schedstat").read_text(encoding="ascii").split()[1]) / 1e9
-    except OSError:
-        return 0.0

@@ -11,6 +11,7 @@ import aiohttp
 from tests.support import MemcachedProcess, ServerProcess, eventually, log_lines, running_server
 from tests.support.environment import with_memcached
 from tests.support.fault_server import FakeMemcached, Fault, closes, garbage, never_answers
+from tests.support.processor import undisturbed_time
 from tests.support.raw_client import RawClient, server_frame
 
 CLIENTS = 50
@@ -41,7 +42,7 @@ class WatchedServer:
         self.memcached = memcached
         self.published = 0
         self.slowest = 0.0
-        """The longest time that `/health` has taken, in seconds."""
+        """The longest `undisturbed_time` that `/health` has taken, in seconds."""
         self._clients: list[RawClient] = []
         self._status = ""
         self._polls = 0
@@ -62,7 +63,7 @@ class WatchedServer:
         await eventually(lambda: self.published > RATE / 5)
 
     async def close(self) -> None:
-        """Disconnect everything. Raises what a background task raised."""
+        """Disconnect everything. Raises the exception of a background task."""
         for task in self._tasks:
             task.cancel()
         results = await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -132,11 +133,11 @@ class WatchedServer:
 
     async def _poll(self) -> None:
         while True:
-            before = time.monotonic()
+            before = undisturbed_time()
             async with self._session.get(f"{self.server.url}/health") as response:
                 self._status = (await response.json())["cache_status"]
             self._polls += 1
-            self.slowest = max(self.slowest, time.monotonic() - before)
+            self.slowest = max(self.slowest, undisturbed_time() - before)
             await asyncio.sleep(POLL_INTERVAL)
 
     async def _publish(self) -> None:

@@ -25,8 +25,8 @@ STALLED_BUFFER = 4096
 """Bytes of the receive buffer of a client that stops reading, so that it stalls at once."""
 
 FLOOD = 4096
-"""Notifications of 64 KiB. Together they are 16 times what a topic retains (16 MiB), and 2.5 times
-the memory that the server may grow by, so that a buffer without a bound would be noticed."""
+"""Notifications of 64 KiB. Together they are 16 times the size of a full history (16 MiB), and 2.5
+times the memory that the server may grow by, so that a buffer without a bound would be noticed."""
 
 CLOSE_RESTART = b"\x88\x20\x03\xf4"
 """The start of the server's close frame with status 1012 (RFC 6455 §5.5.1)."""
@@ -127,7 +127,7 @@ async def admin(server: ServerProcess) -> AsyncIterator[aiohttp.ClientWebSocketR
 
 
 async def flood(ws: aiohttp.ClientWebSocketResponse, count: int, message: str) -> None:
-    """Publish `message` `count` times, at most 8 ahead of what was received back."""
+    """Publish `message` `count` times, at most 8 ahead of the messages received."""
     for number in range(count):
         await ws.send_str(message)
         if number >= 8:

@@ -44,7 +44,11 @@ def test_env_example_has_defaults(tmp_path: Path) -> None:
     secrets = [each.file_variable for each in options() if each.secret]
     names = [each.variable for each in options()] + secrets
     assert sorted(dotenv_values(path)) == sorted(names)
-    assert read_settings({}, path, {}) == (Settings(), [])
+    settings, hints = read_settings({}, path, {})
+    assert settings == Settings()
+    assert [each.partition(" is empty")[0] for each in hints] == [
+        name for each in options() if each.secret for name in (each.variable, each.file_variable)
+    ]
 
 
 def test_help_lists_settings_with_defaults(printed: str) -> None:

@@ -10,6 +10,7 @@ from websockets.asyncio.client import connect
 
 from tests.support import MemcachedProcess, ServerProcess, eventually, exchange, running_server
 from tests.support.access import ADMIN, HANDSHAKE, USER, WRONG, ask, with_token
+from tests.support.log_lines import without_times
 
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 TOKEN = "a-token-that-nobody-sees"
@@ -143,13 +144,13 @@ async def test_memcached_outage_reads_as_story(memcached: MemcachedProcess) -> N
         memcached.kill()
         await eventually(lambda: "lost memcached" in server.output())
         memcached.start()
-        await eventually(lambda: f"memcached at {where} again" in server.output())
+        await eventually(lambda: f"reconnected to memcached at {where}" in server.output())
         assert await server.stop() == 0
-        lines = [line.partition(",")[2][4:] for line in server.output().splitlines()]
+        lines = without_times(server.output())
     story = [re.sub(r"\([^)]*\)", "(why)", line) for line in lines if "cache" in line]
     assert story == [
-        f"INFO    aionotify.cache: recents are kept in memcached at {where}",
-        f"WARNING aionotify.cache: lost memcached at {where} (why): recents are kept in memory "
-        "until one answers again",
-        f"INFO    aionotify.cache: recents are kept in memcached at {where} again",
+        f"INFO    aionotify.cache: connected to memcached at {where}",
+        f"WARNING aionotify.cache: lost memcached at {where} (why): keeping recent notifications "
+        "in memory, retrying in the background",
+        f"INFO    aionotify.cache: reconnected to memcached at {where}",
     ]

@@ -1,8 +1,6 @@
 """The server behind a real nginx whose configuration only says where to pass requests."""
 
 import asyncio
-import shutil
-import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,32 +8,10 @@ import aiohttp
 import pytest
 from websockets.asyncio.client import connect
 
-from tests.support import ROOT, ServerProcess, eventually, free_port, running_server
+from tests.support import ServerProcess, running_server
 from tests.support.client import publish
 from tests.support.environment import without_memcached
-
-CONFIGURATION = """
-daemon off; master_process off; pid {folder}/pid; error_log {folder}/error.log;
-events {{}}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi; uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    gzip on; gzip_types text/event-stream; gzip_proxied any;
-    server {{
-        listen 127.0.0.1:{port};
-        location / {{ proxy_pass http://127.0.0.1:{upstream}; }}
-        location /notify/ {{ proxy_pass http://127.0.0.1:{upstream}/; }}
-        location /ws {{
-            proxy_pass http://127.0.0.1:{upstream};
-            proxy_http_version 1.1;
-            proxy_set_header Upgrade $http_upgrade;
-            proxy_set_header Connection upgrade;
-        }}
-    }}
-}}
-"""
+from tests.support.nginx import running_nginx
 
 
 @pytest.fixture
@@ -48,23 +24,8 @@ async def server() -> AsyncIterator[ServerProcess]:
 @pytest.fixture
 async def proxy(server: ServerProcess, tmp_path: Path) -> AsyncIterator[str]:
     """Start nginx in front of the server. The value is its host and port."""
-    program = shutil.which("nginx")
-    assert program, f"nginx is missing: python3 {ROOT / 'tests/run.py'}"
-    port = free_port()
-    configuration = tmp_path / "nginx.conf"
-    text = CONFIGURATION.format(folder=tmp_path, port=port, upstream=server.port)
-    configuration.write_text(text, encoding="utf-8")
-    process = await asyncio.create_subprocess_exec(
-        *(program, "-c", str(configuration), "-e", f"{tmp_path}/error.log"),
-        stderr=subprocess.DEVNULL,
-    )
-    address = f"127.0.0.1:{port}"
-    try:
-        await eventually(lambda: answers(address), 5, "nginx answers")
+    async with running_nginx(server.port, tmp_path) as address:
         yield address
-    finally:
-        process.kill()
-        await process.wait()
 
 
 async def test_events_pass_unbuffered(proxy: str) -> None:
@@ -79,6 +40,7 @@ async def test_events_pass_unbuffered(proxy: str) -> None:
         # nginx would compress it, as `gzip_types` says.
         assert response.headers["Content-Encoding"] == "identity"
         assert await next_block(response) == ["retry: 2000"]
+        assert (await next_event(response))[0] == "event: subscribed"
         for number in range(20):
             (id,) = await publish(f"http://{proxy}", f"number {number}")
             event = await next_event(response)
@@ -100,14 +62,16 @@ async def test_events_resume_through_proxy(proxy: str) -> None:
         assert await next_block(response) == ["retry: 2000"]
         resumed = [(await next_block(response))[0] for _ in range(2)]
         assert resumed == [f"id: {id}" for id in ids[1:]]
+        assert (await next_block(response))[:2] == ["event: subscribed", f"id: {ids[-1]}"]
 
 
-async def test_redirect_stays_below_prefix(proxy: str) -> None:
+async def test_redirect_stays_below_prefix(server: ServerProcess, tmp_path: Path) -> None:
     async with (
+        running_nginx(server.port, tmp_path, "/notify") as address,
         aiohttp.ClientSession() as session,
-        session.get(f"http://{proxy}/notify/ui/?a=1") as response,
+        session.get(f"http://{address}/notify/ui/?a=1") as response,
     ):
-        assert (response.status, str(response.url)) == (200, f"http://{proxy}/notify/ui?a=1")
+        assert (response.status, str(response.url)) == (200, f"http://{address}/notify/ui?a=1")
 
 
 async def test_proxy_that_hides_host_is_told_how_to_pass_it(
@@ -123,7 +87,7 @@ async def test_proxy_that_hides_host_is_told_how_to_pass_it(
         detail = (await response.json())["detail"]
     assert f"not allowed on the host '127.0.0.1:{server.port}'" in detail
     for text in (detail, server.output()):
-        assert "make the proxy pass Host or X-Forwarded-Host" in text
+        assert "have the proxy pass Host or X-Forwarded-Host" in text
 
 
 async def test_websocket_passes_proxy(proxy: str) -> None:
@@ -132,18 +96,6 @@ async def test_websocket_passes_proxy(proxy: str) -> None:
         assert await asyncio.wait_for(ws.recv(), 3) == "[Notification] Hello"
         await publish(f"http://{proxy}", "and over HTTP")
         assert await asyncio.wait_for(ws.recv(), 3) == "[Notification] and over HTTP"
-
-
-async def answers(address: str) -> bool:
-    """Return whether the server answers through the proxy at `address`."""
-    try:
-        async with (
-            aiohttp.ClientSession() as session,
-            session.get(f"http://{address}/health") as response,
-        ):
-            return response.status == 200
-    except aiohttp.ClientConnectionError:
-        return False
 
 
 async def next_block(response: aiohttp.ClientResponse) -> list[str]:

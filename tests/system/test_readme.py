@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -209,35 +210,57 @@ async def test_mounting_example_serves_under_its_prefix(
 async def test_python_consumer_resumes_after_a_restart(
     tmp_path: Path, memcached: MemcachedProcess
 ) -> None:
-    (consumer,) = blocks("python")
-    port, log = free_port(), tmp_path / "log"
-    program = tmp_path / "consumer.py"
-    program.write_text(consumer.replace("localhost:8000", f"127.0.0.1:{port}"), encoding="utf-8")
     environment = {"MEMCACHED_HOST": f"127.0.0.1:{memcached.port}"}
+    async with running_server(environment) as server, consumer(server, tmp_path) as printed:
+        await deploy(server)
+        await eventually(lambda: printed("Deploy finished") == 1)
+        assert await server.stop() == 0
+        async with running_server(environment, "--port", f"{server.port}") as server:
+            await deploy(server)
+            await eventually(lambda: printed("Deploy finished") == 2)
+    assert not printed("missed:")
 
-    def printed(line: str) -> bool:
-        return line in log.read_text(encoding="utf-8").splitlines()
 
+async def test_python_consumer_is_told_of_a_crash(
+    tmp_path: Path, memcached: MemcachedProcess
+) -> None:
+    environment = {"MEMCACHED_HOST": f"127.0.0.1:{memcached.port}"}
+    async with running_server(environment) as server, consumer(server, tmp_path) as printed:
+        await deploy(server)
+        await eventually(lambda: printed("Deploy finished") == 1)
+        await server.stop(signal.SIGKILL)
+        async with running_server(environment, "--port", f"{server.port}"):
+            await eventually(lambda: printed("missed: unknown") == 1)
+
+
+@asynccontextmanager
+async def consumer(server: ServerProcess, folder: Path) -> AsyncIterator[Callable[[str], int]]:
+    """Run the recipe, connected to `server`. Yield how often it has printed a text.
+
+    AssertionError if it prints a traceback.
+    """
+    (recipe,) = blocks("python")
+    program, log = folder / "consumer.py", folder / "log"
+    address = f"127.0.0.1:{server.port}"
+    program.write_text(recipe.replace("localhost:8000", address), encoding="utf-8")
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, str(program), stdout=output, stderr=output
+            *(sys.executable, str(program)),
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=output,
+            stderr=output,
         )
+
+    def printed(text: str) -> int:
+        return log.read_text(encoding="utf-8").count(text)
+
     try:
-        async with running_server(environment, "--port", str(port)) as server:
-            await eventually(lambda: connected(server, 1))
-            await deploy(server)
-            await eventually(lambda: printed("Deploy finished"))
-            assert await server.stop() == 0
-        async with running_server(environment, "--port", str(port)) as server:
-            await deploy(server)
-            await eventually(lambda: log.read_text().count("Deploy finished") == 2)
-            await server.stop(signal.SIGKILL)
-        async with running_server(environment, "--port", str(port)) as server:
-            await eventually(lambda: printed("missed: unknown"))
+        await eventually(lambda: connected(server, 1))
+        yield printed
     finally:
         process.kill()
         await process.wait()
-    assert "Traceback" not in log.read_text(encoding="utf-8")
+    assert not printed("Traceback"), log.read_text(encoding="utf-8")
 
 
 async def deploy(server: ServerProcess) -> None:

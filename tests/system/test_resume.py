@@ -30,8 +30,28 @@ async def test_clean_restart_is_complete(memcached: MemcachedProcess) -> None:
         assert await since(server, a[-1]) == (["h"], True)
 
 
+async def test_quiet_topics_survive_clean_restart(memcached: MemcachedProcess) -> None:
+    """Nothing is left of them but their positions: no false gap, and no hidden one."""
+    environment = with_memcached(memcached, AIONOTIFY_RECENT_TTL="1")
+    async with running_server(environment) as server:
+        x, y = await publish(server.url, "x", "y")
+        never = int((await get_json(f"{server.url}/notifications?topic=never"))["id"])
+
+        async def expired() -> bool:
+            return await since(server, y) == ([], True) and await since(server, x) == ([], False)
+
+        await eventually(expired)
+        assert await server.stop() == 0
+    async with running_server(environment) as server:
+        assert await since(server, y) == ([], True)
+        assert await since(server, x) == ([], False)
+        assert await since(server, never, "never") == ([], True)
+        await publish(server.url, "first", topic="never")
+        assert await since(server, never, "never") == (["first"], True)
+
+
 async def test_crash_is_incomplete(memcached: MemcachedProcess) -> None:
-    """What a killed process had yet to store is unknown, until its last notification is passed."""
+    """A killed process may have had notifications to store; newer clients are not affected."""
     async with running_server(with_memcached(memcached)) as server:
         ids = await publish(server.url, *"abc")
         await publish(server.url, "x", topic="other")
@@ -39,7 +59,9 @@ async def test_crash_is_incomplete(memcached: MemcachedProcess) -> None:
     async with running_server(with_memcached(memcached)) as server:
         assert await since(server, ids[0]) == (["b", "c"], False)
         assert await since(server, ids[-1]) == ([], False)
-        assert await first_frame(server, ids[-1]) == {"type": "gap", "missed": None}
+        gap = await first_frame(server, ids[-1])
+        assert (gap["type"], gap["missed"]) == ("gap", None)
+        assert await since(server, int(gap["id"])) == ([], True)
         (new,) = await publish(server.url, "d")
         assert await since(server, ids[-1]) == (["d"], False)
         assert await since(server, new) == ([], True)

@@ -1,8 +1,14 @@
-"""The server process and its sockets, next to another server process."""
+"""The server process and its sockets: next to another server process, and without free files."""
 
+import asyncio
+import resource
+from pathlib import Path
+
+import aiohttp
 import pytest
 
-from tests.support import exchange, free_port, running_server
+from tests.support import ROOT, ServerProcess, eventually, exchange, free_port, running_server
+from tests.support.log_lines import without_times
 
 HELP = "; choose another with AIONOTIFY_HOST and AIONOTIFY_PORT"
 
@@ -27,3 +33,39 @@ async def test_port_in_use_ends_the_process() -> None:
         printed = str(caught.value).partition("\n")[0]
         assert f"cannot listen on 127.0.0.1:{server.port}: Address already in use{HELP}" in printed
         assert (await exchange(server.port, b"GET / HTTP/1.1")).status == b"HTTP/1.1 200 OK"
+
+
+async def answers(server: ServerProcess) -> bool:
+    """Return whether `/health` answers within a second."""
+    try:
+        timeout = aiohttp.ClientTimeout(total=1)
+        async with aiohttp.request("GET", f"{server.url}/health", timeout=timeout) as response:
+            return response.status == 200
+    except (aiohttp.ClientError, TimeoutError):
+        return False
+
+
+def processor_seconds(server: ServerProcess) -> float:
+    """Return the CPU time of the process so far."""
+    return int(Path(f"/proc/{server.process.pid}/schedstat").read_text().split()[0]) / 1e9
+
+
+async def test_missing_files_are_one_line(tmp_path: Path) -> None:
+    """Without uvloop, accepting fails thousands of times a second, and each was a traceback."""
+    (tmp_path / "uvloop.py").write_text("raise ImportError\n", encoding="utf-8")
+    async with running_server({**no_memcached(), "PYTHONPATH": f"{tmp_path}:{ROOT}"}) as server:
+        assert ", asyncio: " in server.output()
+        resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (60, 60))
+        used = processor_seconds(server)
+        clients = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(150)]
+        await eventually(lambda: "cannot accept connections" in server.output())
+        assert not await answers(server)
+        for _, writer in clients:
+            writer.close()
+        await eventually(lambda: answers(server))
+        assert processor_seconds(server) - used < 0.5
+        lines = without_times(server.output())[3:]
+        assert len(lines) == 1
+        assert lines[0].startswith(
+            "WARNING aionotify.incidents: cannot accept connections (Too many open files): "
+        )

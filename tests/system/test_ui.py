@@ -80,6 +80,50 @@ async def test_topic_is_kept_in_url() -> None:
             assert page.errors == []
 
 
+async def test_links_are_followed_safely() -> None:
+    """Only http and https; whole addresses only, without the end of the sentence."""
+    long = "x" * 490 + " https://example.com/cut/off/here"
+    messages = {
+        "See https://example.com/a?b=c&d#e, or (http://x.example).": [
+            "https://example.com/a?b=c&d#e",
+            "http://x.example",
+        ],
+        "https://en.example/Hash_(x) HTTPS://EXAMPLE.COM/é😀": [
+            "https://en.example/Hash_(x)",
+            "HTTPS://EXAMPLE.COM/é😀",
+        ],
+        "javascript:alert(1) data:text/html,x ftp://x.example file:///etc http://[ https://": [],
+        "<a href='https://x.example'>": ["https://x.example"],
+        "https://x.example/\u202egnp.exe": ["https://x.example/"],
+    }
+    async with running_server(WITHOUT_MEMCACHED) as server, live_page(f"{server.url}/ui") as page:
+        await page.wait_for_state("connected")
+        await publish(server, *messages, long)
+        await page.wait_for_rows([f"{long[:500]}…", *reversed(messages)])
+        links = page.page.locator("#list a")
+        expected = [link for links in reversed(messages.values()) for link in links]
+        assert await links.all_inner_texts() == expected
+        attributes = "(all) => all.map((each) => [each.target, each.rel, each.protocol])"
+        for target, rel, protocol in await links.evaluate_all(attributes):
+            assert (target, rel) == ("_blank", "noopener noreferrer")
+            assert protocol in ("http:", "https:")
+        await page.page.click("text=Show all")
+        assert await links.first.inner_text() == "https://example.com/cut/off/here"
+        assert page.errors == []
+
+
+async def test_messages_have_their_own_direction() -> None:
+    """Arabic and Hebrew run from right to left, each line of a message for itself."""
+    async with running_server(WITHOUT_MEMCACHED) as server, live_page(f"{server.url}/ui") as page:
+        await page.wait_for_state("connected")
+        await publish(server, "مرحبا Hello", "Hello مرحبا")
+        await page.wait_for_rows(["Hello مرحبا", "مرحبا Hello"])
+        direction = "(all) => all.map((each) => getComputedStyle(each).direction)"
+        rows = page.page.locator("#list .message")
+        assert await rows.evaluate_all(direction) == ["ltr", "rtl"]
+        assert page.errors == []
+
+
 async def publish_evenly(server: ServerProcess, count: int, seconds: float) -> None:
     """Publish `count` numbered notifications to the topic `flood`, evenly over `seconds`."""
     async with connect(f"{server.ws_url}?client=admin&topic=flood") as admin:

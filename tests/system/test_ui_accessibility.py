@@ -19,7 +19,7 @@ LOOKS: dict[str, dict[str, Any]] = {
     "dark-phone": {"color_scheme": "dark", "viewport": PHONE},
 }
 TAB_ORDER = [
-    *("topic", "Subscribe", "clear", "message", "token", "Publish", "desktop"),
+    *("topic", "Subscribe", "clear", "message", "publish", "token", "desktop"),
     "API reference",
 ]
 
@@ -57,3 +57,20 @@ async def test_tab_reaches_all_controls_in_order() -> None:
                 )
             )
         assert reached == TAB_ORDER
+
+
+async def test_list_is_first_on_a_phone() -> None:
+    """The newest notifications are on the first screen, and so is the form, however long it is."""
+    async with running_server(WITHOUT_MEMCACHED) as server:
+        await publish(server, *(f"number {number}" for number in range(5)))
+        url = f"{server.url}/ui"
+        async with live_page(url, viewport={"width": 390, "height": 844}) as page:
+            await page.wait_for_state("connected")
+            await publish(server, *(f"number {number}" for number in range(30)))
+            await page.wait_until(f"{ROWS}.length === 35")
+            first = await page.page.locator("#list li").first.bounding_box()
+            assert first is not None
+            assert first["y"] < 844 / 3
+            await page.publish("typed")
+            await page.wait_until(f"{ROWS}[0] === 'typed'")
+            assert await page.page.evaluate("scrollY") == 0

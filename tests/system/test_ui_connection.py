@@ -1,4 +1,4 @@
-"""The page `/ui` in a real browser: it reconnects, resumes, and asks for a token if needed."""
+"""The page `/ui` in a real browser: it reconnects and resumes."""
 
 import signal
 from collections.abc import AsyncIterator
@@ -7,16 +7,35 @@ from contextlib import asynccontextmanager
 import pytest
 
 from tests.support import MemcachedProcess, ServerProcess, eventually, running_server
-from tests.support.browser import GAP, WITHOUT_MEMCACHED, live_page, publish
+from tests.support.browser import GAP, WITHOUT_MEMCACHED, LivePage, live_page, publish
+from tests.support.client import recent_messages
+from tests.support.wire import Wire, wire
 
 pytestmark = pytest.mark.timeout(20)  # starting a browser takes seconds
 
-ADMIN, USER = "admin-0123456789", "user-0123456789a"
 RECONNECT_TIMEOUT = 15
 """Seconds, because the page waits longer after each attempt that fails."""
 
-HEALTH_INTERVAL = 5_000
-"""Milliseconds between the health checks of the page."""
+HEALTH_INTERVAL = WATCH_INTERVAL = 5_000
+"""Milliseconds between the checks of the page: of the server's health, and of the connection."""
+
+MAX_SILENCE = 20_000
+"""Milliseconds without traffic after which the page asks for a sign of life."""
+
+TWO_HEARTBEATS = 50_000
+"""Milliseconds in which a dead connection must be noticed."""
+
+COUNTING_WEBSOCKET = """
+    window.sockets = window.heard = 0;
+    window.WebSocket = class extends WebSocket {
+        constructor(...parameters) {
+            super(...parameters);
+            window.sockets += 1;
+            this.addEventListener("message", () => { window.heard += 1; });
+        }
+    };
+"""
+"""Counts in the page: the browser knows of a frame before the page does."""
 
 
 @asynccontextmanager
@@ -86,35 +105,138 @@ async def test_dead_connection_is_replaced() -> None:
         assert page.unexpected_errors() == []
 
 
-async def test_publishing_asks_for_admin_token() -> None:
-    """The page keeps the message until it is published, and stores the token nowhere."""
-    environment = {**WITHOUT_MEMCACHED, "AIONOTIFY_ADMIN_TOKEN": ADMIN}
-    async with running_server(environment) as server, live_page(f"{server.url}/ui") as page:
+@asynccontextmanager
+async def wired_page(
+    server: ServerProcess, fragment: str = ""
+) -> AsyncIterator[tuple[LivePage, Wire]]:
+    """Open the page through a wire that can be cut."""
+    async with (
+        wire(server.port) as between,
+        live_page(f"http://127.0.0.1:{between.port}/ui{fragment}") as page,
+    ):
         await page.wait_for_state("connected")
-        await page.publish("rejected")
-        await page.page.wait_for_selector("#published.wrong >> text=An admin token is required")
-        assert await page.page.input_value("#message") == "rejected"
-        await page.page.fill("#token", ADMIN)
-        await page.page.click("#publish-form button")
-        await page.wait_for_rows(["rejected"])
-        assert await page.page.input_value("#message") == ""
-        stored = "JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie])"
-        assert await page.page.evaluate(stored) == '[{},{},""]'
-        assert not any(ADMIN in each for each in page.urls)
+        yield page, between
+
+
+@asynccontextmanager
+async def interrupted(page: LivePage, between: Wire) -> AsyncIterator[None]:
+    """Cut the connection of the page; afterwards, wait until it is connected again."""
+    between.cut()
+    await page.wait_for_state("waiting")
+    yield
+    between.mend()
+    await page.wait_for_state("connected", RECONNECT_TIMEOUT)
+
+
+async def test_page_that_saw_nothing_resumes_exactly() -> None:
+    """It gets all that was published meanwhile, not only the recent ones, and no gap."""
+    async with (
+        running_server(WITHOUT_MEMCACHED) as server,
+        wired_page(server) as (page, between),
+    ):
+        async with interrupted(page, between):
+            await publish(server, *"abcdefgh")
+        await page.wait_for_rows(list("hgfedcba"))
         assert page.unexpected_errors() == []
 
 
-async def test_subscribing_asks_for_user_token() -> None:
-    environment = {
-        **WITHOUT_MEMCACHED,
-        "AIONOTIFY_ADMIN_TOKEN": ADMIN,
-        "AIONOTIFY_USER_TOKEN": USER,
-    }
-    async with running_server(environment) as server, live_page(f"{server.url}/ui") as page:
-        await page.wait_for_state("rejected")
-        assert "A token is required" in await page.page.inner_text("#state-text")
-        await page.page.fill("#token", USER)
-        await page.page.press("#token", "Tab")
-        await page.wait_for_state("connected")
-        assert not any(USER in each for each in page.urls)
+async def test_quiet_topic_adds_no_gap() -> None:
+    """Neither if nothing was ever published, nor if the last notification has expired."""
+    async with (
+        running_server({**WITHOUT_MEMCACHED, "AIONOTIFY_RECENT_TTL": "1"}) as server,
+        wired_page(server) as (page, between),
+    ):
+        async with interrupted(page, between):
+            pass
+        await publish(server, "x")
+        await page.wait_for_rows(["x"])
+        await eventually(lambda: is_empty(server))
+        for _ in range(2):
+            async with interrupted(page, between):
+                pass
+        await publish(server, "y")
+        await page.wait_for_rows(["y", "x"])
         assert page.unexpected_errors() == []
+
+
+async def is_empty(server: ServerProcess) -> bool:
+    """Return whether all notifications have expired."""
+    return await recent_messages(server.url) == []
+
+
+async def test_gap_is_shown_once() -> None:
+    """An interruption after a gap adds no other: the gap has the position to resume from."""
+    async with (
+        running_server(WITHOUT_MEMCACHED) as server,
+        wired_page(server) as (page, between),
+    ):
+        await publish(server, "one")
+        await page.wait_for_rows(["one"])
+        await server.stop(signal.SIGKILL)
+        await page.wait_for_state("waiting")
+        async with restarted(server, WITHOUT_MEMCACHED):
+            await page.wait_for_state("connected", RECONNECT_TIMEOUT)
+            await page.wait_for_rows([GAP, "one"])
+            async with interrupted(page, between):
+                pass
+            await publish(server, "two")
+            await page.wait_for_rows(["two", GAP, "one"])
+        assert page.unexpected_errors() == []
+
+
+async def test_silent_connection_is_replaced() -> None:
+    """Within two heartbeats, although the server answers other requests."""
+    async with (
+        running_server(WITHOUT_MEMCACHED) as server,
+        wired_page(server) as (page, between),
+    ):
+        await page.page.clock.install()
+        await page.page.reload()
+        await page.wait_for_state("connected")
+        between.silence_websockets()
+        await publish(server, "unseen")
+        for _ in range(TWO_HEARTBEATS // WATCH_INTERVAL):
+            await page.page.clock.fast_forward(WATCH_INTERVAL)
+        await page.wait_for_rows(["unseen"])
+        await page.wait_for_state("connected")
+        assert page.unexpected_errors() == []
+
+
+async def test_quiet_connection_is_kept() -> None:
+    """The page asks for a sign of life, and gets one."""
+    async with running_server(WITHOUT_MEMCACHED) as server, live_page(f"{server.url}/ui") as page:
+        await page.page.clock.install()
+        await page.page.add_init_script(COUNTING_WEBSOCKET)
+        await page.page.reload()
+        await page.wait_for_state("connected")
+        for count in (2, 3):  # after that which says that it is subscribed
+            for _ in range(MAX_SILENCE // WATCH_INTERVAL + 1):
+                await page.page.clock.fast_forward(WATCH_INTERVAL)
+            await page.wait_until(f"window.heard >= {count}")
+        await page.page.clock.fast_forward(WATCH_INTERVAL)
+        assert await page.page.evaluate("window.sockets") == 1
+        assert await page.rows() == []
+        assert page.errors == []
+
+
+async def test_retry_counts_down() -> None:
+    async with running_server(WITHOUT_MEMCACHED) as server, live_page(f"{server.url}/ui") as page:
+        await page.page.clock.install()
+        await page.page.add_init_script("Math.random = () => 1")
+        await page.page.reload()
+        await page.wait_for_state("connected")
+        await page.page.clock.pause_at(await page.page.evaluate("Date.now() / 1000 + 1"))
+        await server.stop(signal.SIGKILL)
+        # The delay doubles from 0.5 s to 8 s.
+        while await state_text(page) != "Connection lost: retrying in 8 s":
+            await page.page.clock.run_for(500)
+        await page.page.clock.run_for(2000)
+        seconds = int((await state_text(page)).split()[-2])
+        assert 6 <= seconds <= 7
+        await page.page.clock.run_for(3000)
+        assert await state_text(page) == f"Connection lost: retrying in {seconds - 3} s"
+        assert page.unexpected_errors() == []
+
+
+async def state_text(page: LivePage) -> str:
+    return await page.page.inner_text("#state")

@@ -13,7 +13,7 @@ from tests.support import running_server
 from tests.support.environment import with_startup_code, without_memcached
 
 WINDOWS = '''\
-"""Hides what Windows does not have."""
+"""Hides the modules and methods that Windows lacks."""
 import asyncio
 import signal
 import sys
@@ -79,6 +79,6 @@ async def test_every_module_imports(tmp_path: Path) -> None:
 
 
 def like_windows(folder: Path, *, ctrl_break: bool = False) -> dict[str, str]:
-    """Return an environment in which Python lacks what it lacks on Windows."""
+    """Return an environment in which Python lacks the same parts as on Windows."""
     source = WINDOWS.format(ctrl_break=ctrl_break)
     return {**without_memcached(), **with_startup_code(folder, source)}

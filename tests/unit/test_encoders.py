@@ -1,6 +1,14 @@
 """Notifications encoded for each client format, compared byte for byte."""
 
-from aionotify.encoders import EVENT_STREAM, JSON, TEXT, Encoder, ReplayEncoder, to_json
+from aionotify.encoders import (
+    CHUNKED_EVENT_STREAM,
+    EVENT_STREAM,
+    JSON,
+    TEXT,
+    Encoder,
+    ReplayEncoder,
+    to_json,
+)
 from aionotify.notification import Notification
 
 HELLO = Notification(1763884800000000, 1763884800000, 'Hé "x"\n', "a.b")
@@ -89,6 +97,22 @@ def test_event_stream_encodes_events() -> None:
     assert EVENT_STREAM.subscribed("a.b", 7) == subscribed
 
 
+def test_chunked_stream_has_chunk_per_batch() -> None:
+    """One chunk around all events of a batch, which a client may take for one line at a time."""
+    events = EVENT_STREAM.encode([HELLO, HELLO])
+    assert CHUNKED_EVENT_STREAM.encode([HELLO, HELLO]) == b"%x\r\n%b\r\n" % (len(events), events)
+    gap = EVENT_STREAM.gap(17, 5)
+    assert CHUNKED_EVENT_STREAM.gap(17, 5) == b"%x\r\n%b\r\n" % (len(gap), gap)
+    subscribed = EVENT_STREAM.subscribed("main", 5)
+    wanted = b"%x\r\n%b\r\n" % (len(subscribed), subscribed)
+    assert CHUNKED_EVENT_STREAM.subscribed("main", 5) == wanted
+
+
+def test_empty_batch_is_no_chunk() -> None:
+    """An empty chunk would end the stream."""
+    assert CHUNKED_EVENT_STREAM.encode([]) == b""
+
+
 def test_text_has_no_gap() -> None:
     encoder: Encoder = TEXT
     assert encoder.gap(17, 5) is None
@@ -102,7 +126,15 @@ def test_replay_marks_recent_until_its_end() -> None:
     assert replay.caught_up() == EVENT_STREAM.subscribed("main", 70)
     assert replay.caught_up(80) == EVENT_STREAM.subscribed("main", 80)
     assert EVENT_STREAM.caught_up() == b""
+    assert replay.opening(0) == EVENT_STREAM.opening(0) == b""
     assert replay.at_position(4) is replay
     assert replay.at_position(5) is EVENT_STREAM
     assert EVENT_STREAM.at_position(99) is EVENT_STREAM
     assert replay == ReplayEncoder(EVENT_STREAM, 5, "main", 70)
+
+
+def test_replay_opens_with_gap() -> None:
+    """The gap comes once, before the first notification."""
+    gap = EVENT_STREAM.gap(None, 60)
+    replay = ReplayEncoder(EVENT_STREAM, 5, "main", 70, start=2, gap_before=gap)
+    assert (replay.opening(2), replay.opening(3)) == (gap, b"")

@@ -40,7 +40,10 @@ def test_pending_notifications_are_one_write(loop: HandLoop) -> None:
         assert numbers(client.take()) == list(range(10))
 
 
-def test_batch_is_encoded_once_per_position(loop: HandLoop) -> None:
+def test_batch_is_encoded_once_per_position(
+    loop: HandLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aionotify.fanout, "time", loop)  # each slice encodes for itself
     live, encoder = LiveTopic(), CountingEncoder()
     clients = [live.join() for _ in range(CLOCK_CHECK_EVERY * 3)]
     for client in clients:

@@ -6,25 +6,15 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from aionotify.history import COMPACT_AFTER, ENTRY_OVERHEAD, Budget, History, Recent, Snapshot
+from aionotify.history import COMPACT_AFTER, History
 from aionotify.ids import IdSource
 from aionotify.notification import Notification
-from tests.support.builders import NOW, append
+from tests.support.builders import append
 
 
 def messages(history: History) -> list[str]:
     """Return every retained message."""
     return [each.message for each in history.between(history.first, 1 << 30)]
-
-
-def recents(history: History, count: int = 5) -> list[str]:
-    """Return the recent messages, none of them expired."""
-    return [each.notification.message for each in history.recent(count, -1)]
-
-
-def stored(*ids: int) -> list[Recent]:
-    """Return notifications that another process has stored; their messages are their ids."""
-    return [Recent(id, Notification(id, 0, str(id))) for id in ids]
 
 
 # ------------------------------------------------------------------------------- bounds, positions
@@ -84,130 +74,6 @@ def test_backlog_is_half_of_the_history() -> None:
     assert not history.backlogged(position, total)
     append(history, "x", ids)
     assert history.backlogged(position, total)
-
-
-def test_budget_counts_all_histories() -> None:
-    budget, ids = Budget(1000), IdSource()
-    one, two = History(2, budget=budget), History(9, budget=budget)
-    for _ in range(3):
-        append(one, "xx", ids)
-    two.learn(stored(5, 6, 7), 5, 0)
-    append(two, "yyy", ids)
-    two.learn(stored(3), 5, 0)
-    assert budget.used == 2 * 2 + 3 + 3 + 1 + ENTRY_OVERHEAD * 7
-    two.expire(1)
-    assert budget.used == 2 * 2 + 3 + ENTRY_OVERHEAD * 3
-    one.discard()
-    assert budget.used == 3 + ENTRY_OVERHEAD
-
-
-def test_snapshot_ends_at_its_position() -> None:
-    notifications = [each.notification for each in stored(1, 2, 3)]
-    snapshot = Snapshot(notifications, 7)
-    assert snapshot.first == 4
-    assert snapshot.between(4, 2) == notifications[:2]
-    assert snapshot.between(6, 0) == notifications[2:]
-    assert snapshot.between(7, 100) == []
-
-
-# ---------------------------------------------------------------------- what other processes stored
-
-
-def test_learned_notifications_can_be_resumed_from() -> None:
-    """The ones that an earlier process has left are the oldest entries, whenever they are read."""
-    history, ids = History(10, complete_since=30), IdSource()
-    own = append(history, "own", ids)
-    history.learn(stored(20, 30, 10), 5, 5)
-    assert messages(history) == ["10", "20", "30", "own"]
-    assert history.after(10) == (history.first + 1, True)
-    assert history.after(5) == (history.first, True)
-    assert history.after(4) == (history.first, False)
-    assert history.last_id == own.id
-
-
-def test_learning_keeps_an_unknown_past_unknown() -> None:
-    """After a crash, the stored ones are shown, but anything may be missing between them."""
-    history = History(10, complete_since=100)
-    history.learn(stored(10, 20), 5, 5)
-    assert recents(history) == ["10", "20"]
-    assert not history.after(10)[1]
-    assert not history.after(20)[1]
-    assert history.after(100)[1]
-
-
-def test_learning_something_newer_makes_the_past_incomplete() -> None:
-    """Another server has stored more than was known when the earlier process stopped."""
-    history = History(10, complete_since=20)
-    history.learn(stored(10, 20, 30), 5, 5)
-    assert [history.after(id)[1] for id in (10, 20, 30)] == [False, False, True]
-
-
-def test_foreign_notification_is_recent_and_a_gap() -> None:
-    history, ids = History(10), IdSource()
-    first = append(history, "first", ids)
-    foreign = Recent(first.id + 1, Notification(first.id + 1, first.time, "foreign"))
-    ids.advance(foreign.rank)
-    last = append(history, "last", ids)
-    history.learn([foreign], 5, 0)
-    assert recents(history) == ["first", "foreign", "last"]
-    assert messages(history) == ["first", "last"]
-    assert not history.after(first.id)[1]
-    assert history.after(foreign.rank)[1]
-    assert history.after(last.id)[1]
-    assert history.complete_before(history.recent(5, 0)) == foreign.rank
-
-
-def test_known_notifications_are_not_foreign() -> None:
-    history, ids = History(10), IdSource()
-    own = [append(history, str(number), ids) for number in range(3)]
-    history.learn([Recent(each.id, each) for each in own], 5, own[-1].id)
-    assert recents(history) == ["0", "1", "2"]
-    assert history.complete_since == 0
-
-
-def test_one_id_on_two_servers_is_two_notifications() -> None:
-    """Two servers may publish within one microsecond; all show them in the same order."""
-    for own, foreign in (("a", "b"), ("b", "a")):
-        history, ids = History(10), IdSource()
-        published = append(history, own, ids)
-        other = Notification(published.id, published.time, foreign)
-        history.learn([Recent(other.id, other)], 5, 0)
-        assert recents(history) == ["a", "b"]
-
-
-def test_outranking_makes_own_the_newest() -> None:
-    """Another server's clock is ahead: by their ids, its notifications would be newer."""
-    history, ids = History(10), IdSource()
-    old = append(history, "old", ids)
-    new = [append(history, message, ids) for message in ("new", "newer")]
-    ahead = Notification(new[1].id + 5_000_000, new[1].time, "ahead")
-    history.learn([Recent(ahead.id, ahead)], 5, 0)
-    assert recents(history) == ["old", "new", "newer", "ahead"]
-    history.outrank(ahead.id, old.id)
-    assert recents(history) == ["old", "ahead", "new", "newer"]
-    assert [each.rank for each in history.recent(2, 0)] == [ahead.id + 1, ahead.id + 2]
-
-
-def test_foreign_notifications_are_bounded_and_expire() -> None:
-    history, ids = History(10), IdSource()
-    append(history, "own", ids)
-    history.expire(NOW * 1000 + 1)
-    assert history.empty
-    history.learn(stored(*range(1, 9)), 5, 0)
-    assert recents(history) == ["4", "5", "6", "7", "8"]
-    assert not history.empty
-    history.expire(1)
-    assert history.empty
-    assert recents(history) == []
-
-
-def test_evicted_notifications_do_not_come_back_as_entries() -> None:
-    history, ids = History(2), IdSource()
-    own = [append(history, str(number), ids) for number in range(3)]
-    history.learn([Recent(each.id, each) for each in own], 5, 0)
-    assert messages(history) == ["1", "2"]
-    assert recents(history) == ["0", "1", "2"]
-    assert history.complete_since == own[0].id
 
 
 # -------------------------------------------------------------------------------- against a model

@@ -15,9 +15,13 @@ class FakeResource:
     RLIMIT_NOFILE = 7
     RLIM_INFINITY = -1
 
-    def __init__(self, soft: int, hard: int, error: Exception | None = None) -> None:
+    def __init__(
+        self, soft: int, hard: int, error: Exception | None = None, highest: float = float("inf")
+    ) -> None:
+        """Accept no limit if there is an `error`, and none above `highest`."""
         self.limits = (soft, hard)
         self._error = error
+        self._highest = highest
 
     def getrlimit(self, which: int) -> tuple[int, int]:
         assert which == self.RLIMIT_NOFILE
@@ -27,6 +31,8 @@ class FakeResource:
         assert which == self.RLIMIT_NOFILE
         if self._error is not None:
             raise self._error
+        if limits[0] == self.RLIM_INFINITY or limits[0] > self._highest:
+            raise ValueError("not allowed to raise maximum limit")
         self.limits = limits
 
 
@@ -48,6 +54,26 @@ def test_refused_limit_is_left_alone(monkeypatch: pytest.MonkeyPatch, error: Exc
     use(monkeypatch, resource)
     raise_file_limit()
     assert resource.limits == (256, -1)
+
+
+@pytest.mark.parametrize(
+    ("highest", "raised"), [(245_760, 245_760), (92_160, 65_536), (10_240, 10_240), (256, 256)]
+)
+def test_infinite_limit_is_raised_as_far_as_possible(
+    highest: int, raised: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On macOS, the hard limit is infinite, and is refused as a soft limit."""
+    resource = FakeResource(256, -1, highest=highest)
+    use(monkeypatch, resource)
+    raise_file_limit()
+    assert resource.limits == (raised, -1)
+
+
+def test_hard_limit_is_never_exceeded(monkeypatch: pytest.MonkeyPatch) -> None:
+    resource = FakeResource(1024, 20_000, highest=15_000)
+    use(monkeypatch, resource)
+    raise_file_limit()
+    assert resource.limits == (10_240, 20_000)
 
 
 @pytest.mark.parametrize(("soft", "allowed"), [(1024, 924), (101, 1), (50, 1), (-1, 1_000_000)])

@@ -6,6 +6,7 @@ import json
 import logging
 import re
 import sys
+import time
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -16,7 +17,12 @@ from aiohttp.test_utils import make_mocked_request
 from aiohttp.typedefs import Handler
 
 from aionotify.access import Access
-from aionotify.logs import JsonLineFormatter, configure_logging, log_requests
+from aionotify.logs import (
+    JsonLineFormatter,
+    TextLineFormatter,
+    configure_logging,
+    log_requests,
+)
 from aionotify.settings import Settings
 
 TOKEN = "a-token-that-nobody-sees"
@@ -40,6 +46,18 @@ def test_json_line_is_one_object() -> None:
         "logger": "a.logger",
         "message": "Grüße an alle\nund 2",
     }
+
+
+def test_text_time_is_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the time zone of the machine: logs of several machines are read side by side."""
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    time.tzset()
+    record = logging.LogRecord("a.logger", logging.INFO, "x.py", 1, "Hello", (), None)
+    record.created = 1_763_884_800.25
+    line = TextLineFormatter().format(record)
+    monkeypatch.undo()
+    time.tzset()
+    assert line == "2025-11-23T08:00:00.250Z INFO    a.logger: Hello"
 
 
 def test_exception_stays_in_its_line() -> None:
@@ -74,7 +92,7 @@ def test_text_line_has_level_and_logger(capsys: pytest.CaptureFixture[str]) -> N
         logging.getLogger("a.logger").info("not shown")
         logging.getLogger("a.logger").warning("shown")
     line = capsys.readouterr().err
-    time = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}"
+    time = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
     assert re.fullmatch(time + r" WARNING a\.logger: shown\n", line)
 
 

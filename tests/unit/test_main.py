@@ -16,7 +16,10 @@ from websockets.asyncio.client import connect
 import aionotify.__main__
 from aionotify import __version__
 from aionotify.settings import Settings
-from tests.support import ROOT, ServerProcess, free_port, running_server
+from tests.support import ROOT, ServerProcess, eventually, free_port, running_server
+from tests.support.client import connected_clients
+from tests.support.log_lines import without_times
+from tests.support.raw_client import RawClient
 
 PROBING = """
 import sys
@@ -87,7 +90,7 @@ def test_help_names_every_flag(tmp_path: Path) -> None:
         (
             ["--host", "http://localhost"],
             "aionotify: AIONOTIFY_HOST: invalid value 'http://localhost' (expected a host name or "
-            "an address)\n",
+            "an address without a port, or several separated by commas)\n",
         ),
         (["--env-file", "no.env"], "aionotify: --env-file: 'no.env' is not a file\n"),
     ],
@@ -134,15 +137,12 @@ def test_flags_become_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     ]
 
 
-def lines(server: ServerProcess) -> list[str]:
-    """Return the log of `server` without the times."""
-    return [line.partition(",")[2][4:] for line in server.output().splitlines()]
-
-
 async def test_start_and_stop_are_logged() -> None:
     environment = nowhere()
     async with running_server(environment) as server:
-        assert lines(server) == [
+        start, *others = without_times(server.output())
+        assert start.startswith(f"INFO    aionotify.server: aionotify {__version__}, Python 3.")
+        assert others == [
             f"WARNING aionotify.cache: memcached is unavailable ({environment['MEMCACHED_HOST']}: "
             "connection refused): keeping recent notifications in memory, retrying in the "
             "background",
@@ -150,7 +150,7 @@ async def test_start_and_stop_are_logged() -> None:
             f"ws://127.0.0.1:{server.port}/ws",
         ]
         assert await server.stop(signal.SIGTERM) == 0
-        assert lines(server)[2:] == [
+        assert without_times(server.output())[3:] == [
             "INFO    aionotify.server: stopping: clients are being closed",
             "INFO    aionotify.server: stopped",
         ]
@@ -167,18 +167,20 @@ def test_log_level_filters_lines(level: str, printed: list[str], tmp_path: Path)
             *("--log-level", level, "--port", port), folder=tmp_path, environment=environment
         )
         assert status == 2
-        assert [line.split()[2] for line in logged.splitlines()] == printed
+        assert [line.split()[1] for line in logged.splitlines()] == printed
 
 
 async def test_unknown_setting_is_logged() -> None:
     async with running_server({**nowhere(), "AIONOTIFY_RECENT_LIMT": "7"}) as server:
-        assert lines(server)[0] == (
+        assert without_times(server.output())[0] == (
             "WARNING aionotify: unknown setting AIONOTIFY_RECENT_LIMT is ignored; did you mean "
             "AIONOTIFY_RECENT_LIMIT?"
         )
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda each: each.name)
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda each: each.name
+)
 async def test_signal_closes_clients_with_1012(
     number: signal.Signals,
 ) -> None:
@@ -198,6 +200,37 @@ async def test_repeated_signals_stop_cleanly() -> None:
         server.process.send_signal(signal.SIGTERM)
         assert await server.stop(signal.SIGINT) == 0
         assert "Traceback" not in server.output()
+
+
+async def is_connected(server: ServerProcess) -> bool:
+    """Return whether a client is connected."""
+    return await connected_clients(server.url) == 1
+
+
+async def test_second_ctrl_c_ends_at_once() -> None:
+    """While the server waits for a client that does not answer; nothing else is cut short."""
+    environment = {**nowhere(), "AIONOTIFY_SHUTDOWN_GRACE": "60"}
+    async with running_server(environment) as server:
+        client = await RawClient.connect(server.port)
+        await eventually(lambda: is_connected(server))
+        server.process.send_signal(signal.SIGINT)
+        await eventually(lambda: "stopping: clients are being closed" in server.output())
+        async with asyncio.timeout(3):  # a client has 5 s to answer its close frame
+            assert await server.stop(signal.SIGINT) == 0
+        await eventually(lambda: client.closed)
+        assert "stopping at once" in server.output()
+        assert server.output().endswith("aionotify.server: stopped\n")
+        assert "Traceback" not in server.output()
+
+
+async def test_hangup_behind_sigterm_is_no_hurry() -> None:
+    """Systemd sends both with `SendSIGHUP=yes`: clients still get their time."""
+    async with running_server(nowhere()) as server, connect(server.ws_url) as client:
+        server.process.send_signal(signal.SIGTERM)
+        assert await server.stop(signal.SIGHUP) == 0
+        await client.wait_closed()
+        assert client.close_code == 1012
+        assert "stopping at once" not in server.output()
 
 
 async def test_signal_during_start_stops_cleanly(tmp_path: Path) -> None:

@@ -1,20 +1,20 @@
 """Metrics: counters and histograms as Prometheus expects them, without a server."""
 
 import asyncio
+import platform
 
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import make_mocked_request
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from aionotify import __version__
 from aionotify.cache import Cache
-from aionotify.errors import Forbidden, InvalidRequest, Unauthorized
+from aionotify.frames import CloseCode
 from aionotify.hub import Hub
-from aionotify.metrics import Metrics, _counter_by_reason, _histogram
+from aionotify.metrics import Metrics, _counter, _histogram
 from aionotify.stats import Histogram, RejectReason
 
 BOUNDS = (0.1, 1.0, 10.0)
@@ -35,7 +35,7 @@ def samples(metric: Metric) -> dict[str, float]:
 
 def test_counter_has_every_reason() -> None:
     """Including those that did not occur, or `increase()` misses the first occurrence."""
-    metric = _counter_by_reason("a", "Help.", {RejectReason.HOST: 2}, RejectReason)
+    metric = _counter("a", "Help.", "reason", {RejectReason.HOST: 2}, RejectReason)
     expected = {f"a_total {reason}": 0.0 for reason in RejectReason} | {"a_total host": 2.0}
     assert samples(metric) == expected
 
@@ -69,38 +69,21 @@ def test_help_is_one_sentence_each() -> None:
             assert family.documentation.count(".") == 1, family.name
 
 
-@pytest.mark.parametrize(
-    ("error", "counted"),
-    [
-        (Unauthorized("no token", RejectReason.TOKEN), {RejectReason.TOKEN: 1}),
-        (Forbidden("bad origin", RejectReason.ORIGIN), {RejectReason.ORIGIN: 1}),
-        (InvalidRequest("bad topic"), {}),
-    ],
-    ids=lambda value: type(value).__name__,
-)
-async def test_rejection_is_counted_and_raised(
-    error: Exception, counted: dict[RejectReason, int]
-) -> None:
+def test_close_codes_are_counted() -> None:
+    """Those that the server starts: a client that closes with 1000 is none of its decisions."""
     hub, ours = built()
-
-    async def handler(request: web.Request) -> web.StreamResponse:
-        raise error
-
-    with pytest.raises(type(error)) as raised:
-        await ours.count_rejections(make_mocked_request("GET", "/"), handler)
-    assert raised.value is error
-    assert hub.stats.rejected == counted
+    hub.stats.closed[CloseCode.TRY_AGAIN_LATER] += 2
+    found = samples(next(each for each in ours.collect() if each.name == "aionotify_closes"))
+    expected = {f"aionotify_closes_total {code}": 0.0 for code in (1002, 1003, 1007, 1009, 1012)}
+    assert found == expected | {"aionotify_closes_total 1013": 2.0}
 
 
-async def test_response_passes_uncounted() -> None:
-    hub, ours = built()
-    response = web.Response()
-
-    async def handler(request: web.Request) -> web.StreamResponse:
-        return response
-
-    assert await ours.count_rejections(make_mocked_request("GET", "/"), handler) is response
-    assert not hub.stats.rejected
+def test_build_and_limit_are_gauges() -> None:
+    _, ours = built()
+    text = generate_latest(ours.registry).decode()
+    labels = f'event_loop="none",python="{platform.python_version()}",version="{__version__}"'
+    assert f"\naionotify_build_info{{{labels}}} 1.0\n" in text
+    assert "\naionotify_connection_limit 10.0\n" in text
 
 
 async def test_loop_lag_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,12 +16,13 @@ import aionotify.hub
 from aionotify.broker.local import LocalBroker
 from aionotify.cache import Cache
 from aionotify.errors import EmptyMessage, MessageTooBig, Unavailable
-from aionotify.history import Recent
 from aionotify.hub import Hub
 from aionotify.ids import IdSource
 from aionotify.net import Address
 from aionotify.notification import Notification
 from aionotify.notifier import Notifier, Page
+from aionotify.recents import Recent
+from aionotify.subscriber import State
 from tests.support.builders import Clock, new_subscriber
 from tests.support.loop import hand_turned
 from tests.support.memcached import MemcachedProcess
@@ -58,6 +59,9 @@ class Parts:
         subscriber = new_subscriber(topic)
         transport = FakeTransport(subscriber)
         subscription.start(subscriber, head)
+        async with asyncio.timeout(5):
+            while subscriber.state is State.REPLAYING:
+                await asyncio.sleep(0)
         return transport
 
 

@@ -3,13 +3,17 @@
 import asyncio
 import contextlib
 import logging
+import re
+import signal
 import socket
+from collections.abc import Callable
 
 import aiohttp
 import pytest
 from websockets.asyncio.client import connect
 
-from aionotify.server import serve
+from aionotify.incidents import Incidents
+from aionotify.server import _OUT_OF_FILES, ACCEPTS_PER_TURN, BACKLOG, _listen, serve
 from aionotify.settings import Settings
 from tests.support import alone, eventually, exchange, free_port
 from tests.support.access import ADMIN, USER
@@ -19,6 +23,13 @@ HELP = "; choose another with AIONOTIFY_HOST and AIONOTIFY_PORT"
 WARNING = "anyone who can reach this server can publish: set AIONOTIFY_ADMIN_TOKEN"
 
 Log = pytest.LogCaptureFixture
+Loop = asyncio.AbstractEventLoop
+
+LOOPS = [asyncio.new_event_loop]
+with contextlib.suppress(ImportError):  # Windows
+    import uvloop
+
+    LOOPS.append(uvloop.new_event_loop)
 
 
 @pytest.fixture
@@ -115,6 +126,109 @@ async def test_ipv6_urls_have_brackets(host: str, log: Log) -> None:
         (pair,) = await urls(log)
         assert pair == (f"http://[::1]:{port}", f"ws://[::1]:{port}/ws")
         await can_be_pasted(*pair)
+
+
+async def reaches(address: str, port: int) -> bool:
+    """Return whether the server answers on `address`."""
+    with contextlib.suppress(OSError):
+        _, writer = await asyncio.open_connection(address, port)
+        writer.close()
+        return True
+    return False
+
+
+async def test_every_host_is_listened_on(log: Log) -> None:
+    """Each address once, all on one port; an address that is named twice is no error."""
+    hosts = "127.0.0.2,localhost,127.0.0.1,127.0.0.3"
+    async with serving(alone(host=hosts, port=free_port())) as port:
+        for address in ("127.0.0.1", "127.0.0.2", "127.0.0.3"):
+            assert await reaches(address, port)
+        assert not await reaches("127.0.0.4", port)
+        count = 4 if has_ipv6() else 3
+        assert f"http://localhost:{port}" in {http for http, _ in await urls(log, count)}
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+@pytest.mark.parametrize("host", ["::", "::,0.0.0.0", "0.0.0.0,::"])
+async def test_ipv6_wildcard_has_ipv4(host: str) -> None:
+    """As in nginx, Docker and Go; the health check of the image uses 127.0.0.1."""
+    async with serving(alone(host=host, port=free_port())) as port:
+        assert await reaches("127.0.0.1", port)
+        assert await reaches("::1", port)
+
+
+async def test_failing_address_is_named(log: Log) -> None:
+    """That one, and not the list; no socket is left open."""
+    line = await failure(alone(host="127.0.0.1,192.0.2.1", port=free_port()), log)
+    assert line.startswith("cannot listen on 192.0.2.1:")
+
+
+async def test_start_line_has_versions_and_limits(log: Log) -> None:
+    settings = alone(port=free_port(), max_connections=1234, admin_tokens=(ADMIN,))
+    async with serving(settings):
+        pass
+    (line,) = (text for text in log.messages if text.startswith("aionotify "))
+    found = re.fullmatch(
+        r"aionotify \d+\.\d+\.\d+, Python \d+\.\d+\.\d+\S*, (uvloop|asyncio).*: at most 1,234 "
+        r"clients, 65,536 bytes per message, 1,000 notifications per topic; tokens may publish, "
+        r"anyone may subscribe",
+        line,
+    )
+    assert found, line
+    assert ADMIN not in log.text
+
+
+async def test_ignored_hangup_stays_ignored() -> None:
+    """As `nohup` arranges it for a server that outlives its terminal."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        async with serving() as port:
+            signal.raise_signal(signal.SIGHUP)
+            assert await reaches("127.0.0.1", port)
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("factory", LOOPS)
+def test_backlog_is_not_the_number_of_accepts(factory: Callable[[], Loop]) -> None:
+    """Both are one argument in asyncio; a small one for both would refuse a reconnecting crowd."""
+    listened: list[int] = []
+
+    class Bound(socket.socket):
+        """A socket that notes the length of its backlog."""
+
+        def listen(self, backlog: int = 0, /) -> None:
+            listened.append(backlog)
+            super().listen(backlog)
+
+    async def listen() -> None:
+        with Bound() as bound:
+            bound.bind(("127.0.0.1", 0))
+            (listener,) = await _listen(asyncio.Protocol, [bound], Incidents())
+            listener.close()
+
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(listen())
+    assert listened[-1] == BACKLOG
+    if factory is asyncio.new_event_loop:  # uvloop calls the system itself
+        assert listened[0] == ACCEPTS_PER_TURN
+
+
+async def test_other_errors_of_the_loop_are_reported(log: Log) -> None:
+    """Only running out of files is summed up."""
+    incidents = Incidents()
+    loop = asyncio.get_running_loop()
+    await _listen(asyncio.Protocol, [], incidents)
+    error = OSError(24, "Too many open files")
+    for _ in range(3):
+        loop.call_exception_handler({"message": _OUT_OF_FILES, "exception": error})
+    loop.call_exception_handler({"message": "a callback failed"})
+    loop.set_exception_handler(None)
+    assert [text.partition(":")[0] for text in log.messages] == [
+        "cannot accept connections (Too many open files)",
+        "a callback failed",
+    ]
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])

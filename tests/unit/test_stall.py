@@ -2,7 +2,9 @@
 
 import asyncio
 
-from aionotify.stall import StallTimer
+import pytest
+
+from aionotify.stall import STALL_CHECKS, StallTimer
 from tests.support.loop import HandLoop
 
 TIMEOUT = 8.0
@@ -20,17 +22,20 @@ class Buffer(asyncio.Transport):
         return self.size
 
 
-def watch(buffer: Buffer) -> tuple[StallTimer, list[str]]:
-    """Return a timer for `buffer`, and a list that gets an entry when it stalls."""
+def watch(buffer: Buffer, *, watching: bool = True) -> tuple[StallTimer, list[str]]:
+    """Return a timer for `buffer`, and a list that gets an entry when it stalls.
+
+    `watching` is whether it goes on after progress.
+    """
     stalls: list[str] = []
-    return StallTimer(buffer, TIMEOUT, lambda: stalls.append("stalled")), stalls
+    return StallTimer(buffer, TIMEOUT, lambda: stalls.append("stalled"), lambda: watching), stalls
 
 
 def test_unread_buffer_stalls_once(loop: HandLoop) -> None:
     _, stalls = watch(Buffer(10))
     loop.advance(TIMEOUT - 0.1)
     assert stalls == []
-    loop.advance(0.2)
+    loop.advance(TIMEOUT / STALL_CHECKS + 0.2)
     assert stalls == ["stalled"]
     assert loop.timers == 0
 
@@ -50,11 +55,22 @@ def test_progress_starts_anew(loop: HandLoop) -> None:
 def test_growing_buffer_is_no_progress(loop: HandLoop) -> None:
     buffer = Buffer(10)
     _, stalls = watch(buffer)
-    for size in range(11, 14):
-        loop.advance(TIMEOUT / 4)
+    for size in range(11, 15):
+        loop.advance(TIMEOUT / STALL_CHECKS)
         buffer.size = size
-    loop.advance(TIMEOUT / 4 + 0.1)
+    assert stalls == []
+    loop.advance(TIMEOUT / STALL_CHECKS + 0.1)
     assert stalls == ["stalled"]
+
+
+@pytest.mark.parametrize("size", [9, 0])
+def test_timer_ends_with_progress_if_told(loop: HandLoop, size: int) -> None:
+    buffer = Buffer(10)
+    _, stalls = watch(buffer, watching=False)
+    loop.advance(TIMEOUT / 2)
+    buffer.size = size
+    loop.advance(2 * TIMEOUT)
+    assert (stalls, loop.timers) == ([], 0)
 
 
 def test_canceled_timer_is_silent(loop: HandLoop) -> None:

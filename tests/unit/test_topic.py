@@ -33,7 +33,7 @@ def topic(calls: Calls) -> Topic:
 
 def subscribed(topic: Topic) -> Subscriber:
     """Return a new subscriber of `topic`."""
-    subscriber = EventStream(STALL_TIMEOUT, 0)
+    subscriber = EventStream(STALL_TIMEOUT, chunked=True)
     topic.subscribe(subscriber)
     return subscriber
 

@@ -71,10 +71,11 @@ def test_close_is_answered_with_its_code(loop: HandLoop) -> None:
     assert loop.timers == 0
 
 
-def test_empty_close_is_answered(loop: HandLoop) -> None:
+def test_empty_close_is_echoed(loop: HandLoop) -> None:
+    """A close frame without a status is answered with one without, as in the FastAPI version."""
     client = Client()
     client.say(EMPTY_CLOSE)
-    assert client.transport.take() == b"\x88\x02\x03\xe8"
+    assert client.transport.take() == b"\x88\x00"
     loop.settle()
     assert not client.subscriber.connected
 

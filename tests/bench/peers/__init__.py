@@ -25,7 +25,7 @@ class Peer:
     command: Callable[[int, Path], list[str]]
     """Returns the command for a port, and a temporary folder that exists while the server runs."""
     missing: Callable[[], str]
-    """Returns how to install what is missing here, or an empty string."""
+    """Returns the command that installs missing parts, or an empty string."""
     environment: Mapping[str, str] = field(default_factory=dict)
     publish_path: str = "/ws?client=admin"
     plain: bool = False

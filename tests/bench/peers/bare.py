@@ -8,7 +8,7 @@ SOURCE = Path(__file__).with_name("bare.c")
 
 
 def missing() -> str:
-    """Return how to install what is missing here, or an empty string."""
+    """Return the command that installs missing parts, or an empty string."""
     return "" if shutil.which("cc") else "apt-get install gcc libc6-dev"
 
 

@@ -41,7 +41,7 @@ http {{
 
 
 def missing() -> str:
-    """Return how to install what is missing here, or an empty string."""
+    """Return the command that installs missing parts, or an empty string."""
     if shutil.which("nginx", path=_path()) and MODULE.is_file():
         return ""
     return "apt-get install nginx-light libnginx-mod-nchan"

@@ -1,8 +1,11 @@
 """Headers of trusted proxies: which of them count, and which clients can forge."""
 
 from ipaddress import ip_address
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,7 +35,7 @@ proxies | header          | value                                      | address
 """
 
 
-TEXT = st.text(st.characters(codec="utf-8", exclude_characters=","), max_size=50)
+TEXT = st.text(st.characters(exclude_characters=","), max_size=50)
 ADDRESSES = st.ip_addresses().map(str)
 
 
@@ -55,8 +58,10 @@ def test_forged_entries_are_ignored(forged: list[str], trusted: list[str]) -> No
 @given(text=TEXT | TEXT.map("fe80::1%{}".format))
 def test_forwarded_address_is_address_or_none(text: str) -> None:
     """The address goes into the log, so it must not be an arbitrary text of the client."""
-    request = make_mocked_request("GET", "/", headers={"X-Forwarded-For": text})
-    address = forwarded_address(request, 1)
+    # aiohttp 3.14.5 decodes header bytes that are not UTF-8 as surrogates, but make_mocked_request
+    # fails to encode those.
+    request = SimpleNamespace(headers=CIMultiDict({"X-Forwarded-For": text}))
+    address = forwarded_address(cast(web.Request, request), 1)
     assert address is None or str(ip_address(address)) == address
     assert "%" not in (address or "")
 

@@ -1,4 +1,4 @@
-"""The value that stands for a topic's recents in memcached."""
+"""The values in memcached: recent notifications, the marker, the last ids."""
 
 import json
 
@@ -6,16 +6,32 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aionotify.cache.format import MAX_AHEAD, MAX_VALUE, Recents, decode, encode
+from aionotify.cache.format import (
+    MAX_AHEAD,
+    MAX_PARTS,
+    MAX_VALUE,
+    Stored,
+    decode,
+    decode_last_ids,
+    decode_marker,
+    encode,
+    encode_last_ids,
+    encode_marker,
+    key,
+    part_key,
+)
 from aionotify.notification import Notification
+from aionotify.recents import Recent
 
 NOW = 1_795_500_000
 ID = NOW * 1_000_000
+LATEST = (NOW + MAX_AHEAD) * 1_000_000
 
 
-def note(number: int, message: str = "", age: float = 0) -> Notification:
-    """A notification whose id increases with `number`."""
-    return Notification(ID + number, int((NOW - age) * 1000), message or f"m{number}")
+def note(number: int, message: str = "", rank: int = 0) -> Recent:
+    """Return a notification whose id increases with `number`, with a rank `rank` above its id."""
+    id = ID + number
+    return Recent(id + rank, Notification(id, NOW * 1000, message or f"m{number}"))
 
 
 NOTES = st.lists(
@@ -26,29 +42,33 @@ NOTES = st.lists(
         st.integers(0, 100),
     ),
     max_size=20,
-    unique_by=lambda each: each.id,
+    unique_by=lambda each: each.notification.id,
 )
 
 
-@given(NOTES, st.integers(0, ID), st.booleans())
-def test_what_is_encoded_is_decoded(notes: list[Notification], floor: int, sealed: bool) -> None:
-    recents = Recents(sorted(notes, key=lambda each: each.id), floor)
-    again = decode(encode(recents, clean_shutdown=sealed), "main", NOW)
-    assert again == Recents(recents.notifications, floor, sealed)
+@given(NOTES, st.integers(0, ID))
+def test_encoded_is_decoded(notes: list[Recent], floor: int) -> None:
+    value, count = encode(notes, floor)
+    assert count == len(notes)
+    assert decode(value, "main", NOW) == Stored(notes, floor)
 
 
-def test_the_value_is_json_that_anybody_can_read() -> None:
-    value = encode(Recents([note(1, "é")], 7), clean_shutdown=True)
+def test_value_is_documented_json() -> None:
+    """A rank is there where it differs from the id."""
+    value, _ = encode([note(1, "é \0"), note(2, "x", rank=5)], 7)
     assert json.loads(value) == {
         "floor": 7,
-        "sealed": True,
-        "notifications": [{"id": ID + 1, "time": NOW * 1000, "message": "é"}],
+        "notifications": [
+            {"id": ID + 1, "time": NOW * 1000, "message": "é \0"},
+            {"id": ID + 2, "time": NOW * 1000, "message": "x", "rank": ID + 7},
+        ],
     }
 
 
-def test_a_value_from_before_there_were_seals_is_read_and_has_none() -> None:
+def test_first_format_is_readable() -> None:
+    """It has no floor: its author did not know after which id the list is complete."""
     value = b'{"notifications":[{"id":1,"time":1,"message":"x"}]}'
-    assert decode(value, "t", NOW) == Recents([Notification(1, 1, "x", "t")], 0, False)
+    assert decode(value, "t", NOW) == Stored([Recent(1, Notification(1, 1, "x", "t"))], 0)
 
 
 @pytest.mark.parametrize(
@@ -56,41 +76,120 @@ def test_a_value_from_before_there_were_seals_is_read_and_has_none() -> None:
     [
         *(b'{"floor":-1,"notifications":[]}', b'{"floor":1.5,"notifications":[]}'),
         *(b'{"floor":true,"notifications":[]}', b'{"floor":"1","notifications":[]}'),
-        *(b'{"sealed":1,"notifications":[]}', b'{"sealed":null,"notifications":[]}'),
-        b'{"floor":%d,"notifications":[]}' % ((NOW + MAX_AHEAD + 1) * 1_000_000),
+        *(b'{"floor":null,"notifications":[]}', b'{"floor":[],"notifications":[]}'),
+        b'{"floor":%d,"notifications":[]}' % LATEST,
         b'{"notifications":[{"id":1,"time":%d,"message":"x"}]}' % 2**52,
+        b'{"notifications":[{"id":%d,"time":1,"message":"x"}]}' % LATEST,
+        b'{"notifications":[{"id":5,"rank":4,"time":1,"message":"x"}]}',
+        b'{"notifications":[{"id":5,"rank":%d,"time":1,"message":"x"}]}' % LATEST,
+        b'{"notifications":[{"id":5,"rank":6.0,"time":1,"message":"x"}]}',
+        b'{"notifications":[{"id":5,"rank":null,"time":1,"message":"x"}]}',
     ],
 )
-def test_what_makes_no_sense_is_refused(value: bytes) -> None:
-    with pytest.raises(ValueError, match=r"a floor or a seal|out of range"):
+def test_nonsense_is_rejected(value: bytes) -> None:
+    """An entry of the wrong type, or a number out of range."""
+    with pytest.raises(ValueError, match=r"invalid floor|out of range|of another type"):
         decode(value, "main", NOW)
 
 
-def test_what_does_not_fit_raises_the_floor() -> None:
+def test_clock_of_another_server_may_be_ahead() -> None:
+    value = b'{"floor":%d,"notifications":[]}' % (LATEST - 1)
+    assert decode(value, "main", NOW) == Stored([], LATEST - 1)
+
+
+def test_omitted_notification_raises_the_floor() -> None:
     """Where the oldest are left out, it must not look as if nothing were missing."""
     notes = [note(number, "x" * 300_000) for number in range(5)]
-    value = encode(Recents(notes, 3), clean_shutdown=True)
+    value, count = encode(notes, 3)
+    assert count == 3
     assert len(value) <= MAX_VALUE
-    again = decode(value, "main", NOW)
-    assert again.notifications == notes[2:]
-    assert again.complete_since == notes[1].id
+    assert decode(value, "main", NOW) == Stored(notes[2:], notes[1].notification.id)
 
 
-def test_one_that_is_too_big_is_tried_all_the_same() -> None:
-    value = encode(Recents([note(1), note(2, "x" * 2 * MAX_VALUE)]), clean_shutdown=False)
-    assert decode(value, "main", NOW).notifications == [note(2, "x" * 2 * MAX_VALUE)]
+def test_floor_above_the_omitted_stays() -> None:
+    notes = [note(number, "x" * 600_000) for number in range(2)]
+    value, _ = encode(notes, ID + 50)
+    assert decode(value, "main", NOW) == Stored(notes[1:], ID + 50)
 
 
-@given(NOTES, NOTES, st.integers(1, 6))
-def test_the_floor_is_the_newest_that_was_dropped(
-    one: list[Notification], two: list[Notification], limit: int
-) -> None:
-    recents = Recents()
-    oldest = (NOW - 50) * 1000
-    recents.learn(one, limit, oldest)
-    recents.learn(two, limit, oldest)
-    union = {*one, *two}
-    fresh = sorted((e for e in union if e.time > oldest), key=lambda e: (e.id, e.message))
-    assert recents.notifications == fresh[-limit:]
-    dropped = [each.id for each in union if each not in recents.notifications]
-    assert recents.complete_since == max(dropped, default=0)
+def test_large_notification_is_tried_alone() -> None:
+    """A memcached may have been configured for larger values."""
+    large = note(2, "x" * 2 * MAX_VALUE)
+    value, count = encode([note(1), large], 0)
+    assert count == 1
+    assert decode(value, "main", NOW) == Stored([large], ID + 1)
+
+
+@given(NOTES, st.integers(0, 3000))
+def test_value_fits(notes: list[Recent], max_bytes: int) -> None:
+    """It holds the newest that fit, and nothing after its floor is missing."""
+    value, count = encode(notes, 0, max_bytes)
+    assert len(value) <= max_bytes or count <= 1
+    stored = decode(value, "main", NOW)
+    assert stored.recents == notes[len(notes) - count :]
+    omitted = notes[: len(notes) - count]
+    assert stored.complete_since == (omitted[-1].notification.id if omitted else 0)
+
+
+def test_no_notification_is_a_value() -> None:
+    value, count = encode([], 7)
+    assert (decode(value, "main", NOW), count) == (Stored([], 7), 0)
+
+
+def test_keys_name_topic_and_part() -> None:
+    assert key("a.B_9-c") == b"aionotify:1:recent:a.B_9-c"
+    assert part_key(12) == b"aionotify:1:stopped:12"
+
+
+# -------------------------------------------------------------------------------------- the marker
+
+
+@given(st.integers(0, LATEST - 1), st.integers(0, MAX_PARTS))
+def test_marker_is_decoded(before: int, parts: int) -> None:
+    assert decode_marker(encode_marker(before, parts), NOW) == (before, parts)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(b"", b"stopped", b"[]", b"null", b"5", b"\xff", b"{}", b"[" * 100_000),
+        *(b'{"before":1}', b'{"parts":1}', b'{"before":"1","parts":1}'),
+        *(b'{"before":1,"parts":-1}', b'{"before":1,"parts":65}', b'{"before":1,"parts":true}'),
+        *(b'{"before":-1,"parts":1}', b'{"before":1.0,"parts":1}'),
+        b'{"before":%d,"parts":1}' % LATEST,
+    ],
+)
+def test_wrong_marker_is_rejected(value: bytes) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        decode_marker(value, NOW)
+
+
+TOPICS = st.text("abcXYZ019_.-", min_size=1, max_size=64)
+
+
+@given(st.dictionaries(TOPICS, st.integers(0, LATEST - 1), max_size=20))
+def test_last_ids_are_decoded(last_ids: dict[str, int]) -> None:
+    parts = [decode_last_ids(each, NOW) for each in encode_last_ids(last_ids)]
+    assert parts == ([last_ids] if last_ids else [])
+
+
+def test_last_ids_are_split() -> None:
+    """Each part fits into a value, all are needed, and the order is kept."""
+    last_ids = {f"{number:064}": ID + number for number in range(30_000)}
+    parts = list(encode_last_ids(last_ids))
+    assert len(parts) == 3
+    assert max(map(len, parts)) <= MAX_VALUE
+    found = [item for part in parts for item in decode_last_ids(part, NOW).items()]
+    assert found == list(last_ids.items())
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(b"", b"[]", b"null", b'{"main":"1"}', b'{"main":true}', b'{"main":1.0}'),
+        *(b'{"main":-1}', b'{"main":null}', b'{"main":%d}' % LATEST, b'{"main":' * 100_000),
+    ],
+)
+def test_wrong_last_ids_are_rejected(value: bytes) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        decode_last_ids(value, NOW)

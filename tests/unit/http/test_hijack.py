@@ -19,6 +19,8 @@ from aionotify.stats import RejectReason
 from aionotify.subscriber import Subscriber
 from tests.support import eventually
 
+pytestmark = pytest.mark.both_loops
+
 HEAD = Head(101, b"HTTP/1.1 101 Switching Protocols\r\nX-Test: yes\r\n\r\n")
 WANTED = SubscribeRequest("news", 7, Format.JSON, "192.0.2.1")
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"

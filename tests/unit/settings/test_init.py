@@ -45,9 +45,19 @@ CASES = [
         "host",
         "AIONOTIFY_HOST",
         "localhost",
-        "a host name or an address",
-        {"0.0.0.0": "0.0.0.0", "::1": "::1", " a.example ": "a.example"},
-        ["a b", "http://a", "a,b", "me@a", "a\tb", "a\0b", "x" * 64, "a..b"],
+        "a host name or an address without a port, or several separated by commas",
+        {
+            "0.0.0.0": "0.0.0.0",
+            "::1": "::1",
+            " a.example ": "a.example",
+            "[::1]": "::1",
+            "::": "::",
+            "localhost , [fe80::1],10.0.0.1": "localhost,fe80::1,10.0.0.1",
+        },
+        [
+            *("a b", "http://a", "me@a", "a\tb", "a\0b", "x" * 64, "a..b", "a,", ",a", "a,,b"),
+            *("a:80", "[::1", "::1]", "[a]", "[]", "[::1]:80"),
+        ],
     ),
     number("AIONOTIFY_PORT", 8000, 0, 65535, "a port from 0 to 65535"),
     Case(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from aionotify.net import ANY_ORIGIN, NULL_ORIGIN, Address, Origin
 from aionotify.settings.parsers import (
     ADDRESSES,
-    HOST,
+    HOSTS,
     ORIGINS,
     PORT,
     TOKENS,
@@ -80,9 +80,9 @@ def test_comma_separated_values_are_not_empty(parser: Parser[Any], text: str) ->
 
 def test_host_fails_before_lookup() -> None:
     """Names that `socket.getaddrinfo` cannot encode are rejected with the settings."""
-    assert HOST.parse("bücher.example") == "bücher.example"
+    assert HOSTS.parse("bücher.example") == "bücher.example"
     for text in ("", "a..b", "x" * 64, "a:80 ", "http://a"):
-        assert rejects(HOST, text), text
+        assert rejects(HOSTS, text), text
 
 
 @pytest.mark.parametrize(

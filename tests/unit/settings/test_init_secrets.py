@@ -78,3 +78,17 @@ def test_hint_hides_value() -> None:
     assert hints == [
         "unknown setting AIONOTIFY_ADMIN_TOKENS is ignored; did you mean AIONOTIFY_ADMIN_TOKEN?"
     ]
+
+
+def test_token_of_both_kinds_is_rejected_unseen() -> None:
+    """With it, every user could publish."""
+    environ = {
+        "AIONOTIFY_ADMIN_TOKEN": f"{OLD_ADMIN},{ADMIN}",
+        "AIONOTIFY_USER_TOKEN": f"{ADMIN},{USER}",
+    }
+    with pytest.raises(SettingsError) as caught:
+        read(environ)
+    assert str(caught.value) == (
+        "AIONOTIFY_ADMIN_TOKEN and AIONOTIFY_USER_TOKEN: the same token, not shown, is in both "
+        "(expected different ones: every user could publish)"
+    )

@@ -20,8 +20,10 @@ from tests.support import MemcachedProcess, alone, eventually, exchange
 Serve = Callable[[web.Application], Awaitable[TestServer]]
 Figures = dict[str, float]
 
-COUNTERS = {"published", "delivered", "gaps", "cut_off", "refused", "cache_errors"}
-GAUGES = {"connections", "lagging", "topics", "cache_connected"}
+COUNTERS = {"published", "delivered", "gaps", "cut_off", "closes", "refused", "cache_errors"}
+GAUGES = {
+    *("build_info", "connections", "connection_limit", "lagging", "topics", "cache_connected"),
+}
 HISTOGRAMS = {"fanout_seconds", "cache_write_seconds", "event_loop_lag_seconds"}
 
 
@@ -220,7 +222,7 @@ async def test_stalled_client_is_counted(aiohttp_server: Serve) -> None:
 
 async def test_too_slow_client_is_counted(aiohttp_server: Serve) -> None:
     """A plain-text client is closed instead of being told about a gap, so no gap is counted."""
-    port = await serve(aiohttp_server, create_app(alone(history_limit=2)))
+    port = await serve(aiohttp_server, create_app(alone(history_limit=2, recent_limit=2)))
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(HANDSHAKE)
     await reader.readuntil(b"\r\n\r\n")

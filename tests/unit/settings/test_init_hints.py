@@ -16,6 +16,7 @@ RENAMED = "AIONOTIFY_LOG_LIMIT is now called AIONOTIFY_HISTORY_LIMIT; please ren
         ("AIONOTIFY_PROT", "; did you mean AIONOTIFY_PORT?"),
         ("AIONOTIFY_RECENTS_LIMIT", "; did you mean AIONOTIFY_RECENT_LIMIT?"),
         ("AIONOTIFY_port", "; did you mean AIONOTIFY_PORT?"),
+        ("aionotify_admin_token", "; did you mean AIONOTIFY_ADMIN_TOKEN?"),
         ("AIONOTIFY_LOG_LIMT", "; did you mean AIONOTIFY_HISTORY_LIMIT?"),
         ("AIONOTIFY_QQQQQQQQQQQQQQQQQQQQQQQQQQQ", ""),
     ],
@@ -64,3 +65,28 @@ def test_deprecated_alias_is_named_in_error() -> None:
 
 def test_empty_deprecated_alias_gives_no_hint() -> None:
     assert read_settings({}, None, {"AIONOTIFY_LOG_LIMIT": " "}) == (Settings(), [])
+
+
+def empty(variable: str) -> str:
+    """Return the hint about an empty secret."""
+    return f"{variable} is empty, which counts as unset: no token is required"
+
+
+@pytest.mark.parametrize("variable", ["AIONOTIFY_ADMIN_TOKEN", "AIONOTIFY_USER_TOKEN_FILE"])
+@pytest.mark.parametrize("text", ["", " "])
+def test_empty_secret_gives_hint(variable: str, text: str, folder: Path) -> None:
+    """A forgotten value leaves the server open, and looks as if it were protected."""
+    assert read_settings({}, None, {variable: text}) == (Settings(), [empty(variable)])
+    (folder / ".env").write_text(f"{variable}={text}\n", encoding="utf-8")
+    assert read_settings({}, None, {"HOME": "/"}) == (Settings(), [empty(variable)])
+
+
+def test_secret_from_elsewhere_gives_no_hint(folder: Path) -> None:
+    """Compose sets an empty variable for one that is missing, and the file may have the value."""
+    token = "token-0123456789"
+    (folder / "token").write_text(token, encoding="utf-8")
+    file = {"AIONOTIFY_ADMIN_TOKEN": "", "AIONOTIFY_ADMIN_TOKEN_FILE": str(folder / "token")}
+    assert read_settings({}, None, file) == (Settings(admin_tokens=(token,)), [])
+    (folder / ".env").write_text(f"AIONOTIFY_ADMIN_TOKEN={token}\n", encoding="utf-8")
+    environ = {"AIONOTIFY_ADMIN_TOKEN": ""}
+    assert read_settings({}, None, environ) == (Settings(admin_tokens=(token,)), [])

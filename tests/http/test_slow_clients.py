@@ -1,0 +1,111 @@
+"""Clients that read slowly, or not at all: told apart by what their kernels acknowledge."""
+
+import asyncio
+import contextlib
+import socket
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from aionotify.keys import HUB
+from aionotify.stats import DisconnectReason
+from tests.support import eventually
+from tests.support.app import RunningApp, Serve
+from tests.support.raw_client import handshake
+
+pytestmark = pytest.mark.both_loops
+
+SLICE = 2000
+"""Bytes that a slow client reads ten times a second: 20 KB/s."""
+
+EVENTS = "GET {} HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+@asynccontextmanager
+async def connected(running: RunningApp, request: bytes) -> AsyncIterator[socket.socket]:
+    """Send `request` on a connection with a small receive buffer, from which nothing is read."""
+    loop = asyncio.get_running_loop()
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.setblocking(False)
+        await loop.sock_connect(client, ("127.0.0.1", running.port))
+        await loop.sock_sendall(client, request)
+        await eventually(lambda: running.app[HUB].connected == 1)
+        yield client
+
+
+async def read_slowly(client: socket.socket, seconds: float) -> int:
+    """Read 20 KB/s for some time. Return the bytes read, or less if the server ends it."""
+    loop = asyncio.get_running_loop()
+    total, started = 0, time.monotonic()
+    with contextlib.suppress(ConnectionError):
+        while (passed := time.monotonic() - started) < seconds:
+            data = await asyncio.wait_for(loop.sock_recv(client, SLICE), 5)
+            if not data:
+                break
+            total += len(data)
+            # The pace is the subject here.
+            await asyncio.sleep(max(0, started + (passed // 0.1 + 1) * 0.1 - time.monotonic()))
+    return total
+
+
+def disconnected(running: RunningApp) -> dict[DisconnectReason, int]:
+    """Return how many clients were disconnected, by reason."""
+    return dict(running.app[HUB].stats.disconnected)
+
+
+@pytest.mark.parametrize("path", ["/events", "/ws?format=json&"])
+async def test_steady_slow_reader_stays(serve: Serve, path: str) -> None:
+    """20 KB/s behind a long replay is slow, and not stalled, although buffers hide the progress.
+
+    The kernel takes megabytes at once, and none for many stall time-outs after that. A live client
+    does not wait for it.
+    """
+    running = await serve(stall_timeout=1)
+    (first,) = await running.publish("first")
+    for _ in range(16):
+        await running.publish(*["x" * 60_000] * 16)
+    query = f"{path}{'' if path.endswith('&') else '?'}since={first.id}"
+    request = EVENTS.format(query).encode() if path == "/events" else handshake(query)
+    async with connected(running, request) as slow, running.client() as live:
+        await read_slowly(slow, 1)
+        await running.publish("Hello")
+        async with asyncio.timeout(1):
+            while await live.recv() != "[Notification] Hello":
+                pass
+        assert await read_slowly(slow, 1.5) > 10 * SLICE
+        assert running.app[HUB].lagging == 1
+    assert disconnected(running) == {}
+
+
+async def test_unread_stream_is_stalled(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    """A peer with a closed window is disconnected by the stall time-out, and never by the kernel.
+
+    What it was sent fits into the kernel's buffer, so only the heartbeat can notice.
+    """
+    running = await serve(stall_timeout=1, heartbeat=0.2)
+    async with connected(running, EVENTS.format("/events").encode()):
+        await running.publish("x" * 60_000, "x" * 60_000)
+        with caplog.at_level("INFO", "aionotify"):
+            await eventually(lambda: running.app[HUB].connected == 0, 5)
+        assert disconnected(running) == {DisconnectReason.STALLED: 1}
+        assert caplog.messages[-1].endswith("no data accepted for 1 s")
+
+
+async def test_slow_websocket_is_not_silent(serve: Serve) -> None:
+    """Pings that stand behind unread data cannot be answered yet."""
+    running = await serve(stall_timeout=2, heartbeat=0.2)
+    async with connected(running, handshake()) as slow:
+        await running.publish("x" * 60_000, "x" * 60_000)
+        assert await read_slowly(slow, 2) > 10 * SLICE
+        assert disconnected(running) == {}
+
+
+async def test_silent_websocket_is_disconnected(serve: Serve) -> None:
+    """A client that accepts everything and answers nothing is gone after two heartbeats."""
+    running = await serve(stall_timeout=5, heartbeat=0.2)
+    async with connected(running, handshake()):
+        await eventually(lambda: running.app[HUB].connected == 0, 2)
+    assert disconnected(running) == {DisconnectReason.SILENT: 1}
