@@ -125,7 +125,7 @@ async def test_websocket_is_never_idle() -> None:
 
 
 EAGER = sys.version_info >= (3, 12)
-"""aiohttp 3.14.5 starts its tasks at once there (`eager_start`), so a request is answered before the
+"""aiohttp 3.14.5 starts its tasks at once there (`eager_start`): a request is answered before the
 server can read that the client sends nothing more."""
 
 
