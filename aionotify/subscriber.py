@@ -6,9 +6,8 @@ from typing import Protocol, cast
 
 from aionotify.encoders import Encoder
 from aionotify.net import peer_address
-from aionotify.stall import StallTimer
+from aionotify.stall import StallTimer, acceptance
 from aionotify.stats import ClientKind, DisconnectReason, Stats
-from aionotify.tcp import acceptance
 
 
 class State(IntEnum):
@@ -123,7 +122,7 @@ class Subscriber(asyncio.Protocol):
         """Mark the client as lagging: the kernel did not take everything."""
         self.state = max(self.state, State.LAGGING)
         if self._timer is None:
-            self._start_stall_timer()
+            self._timer = StallTimer(self.transport, self._stall_timeout, self._on_stall)
 
     def resume_writing(self) -> None:
         """Continue delivery: the transport's buffer is empty again."""
@@ -186,28 +185,24 @@ class Subscriber(asyncio.Protocol):
     def _watch_outstanding(self) -> bool:
         """Return whether the client has yet to accept data; if so, the stall time-out runs.
 
-        A heartbeat asks this. It finds clients that vanished, and those that do not read while
+        A heartbeat calls this. It finds clients that vanished, and those that do not read while
         the kernel's buffer still has room for what they are sent: neither pauses the transport.
         """
         outstanding = acceptance(self.transport).outstanding
         if outstanding and self._timer is None:
-            self._start_stall_timer()
+            self._timer = StallTimer(
+                self.transport, self._stall_timeout, self._on_stall, self._on_progress
+            )
         return outstanding
 
-    def _start_stall_timer(self) -> None:
-        self._timer = StallTimer(
-            self.transport, self._stall_timeout, self._on_stall, self._on_progress
-        )
+    def _on_progress(self) -> None:
+        self._timer = None
+        if self.state is State.LAGGING:
+            self.pause_writing()
 
     def _on_stall(self) -> None:
         message = f"no data accepted for {self._stall_timeout:g} s"
         self.disconnect(message, DisconnectReason.STALLED)
-
-    def _on_progress(self) -> bool:
-        if self.writable:  # it was watched because of a heartbeat, and the next one looks again
-            self._timer = None
-            return False
-        return True
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:

@@ -36,6 +36,7 @@ PROGRAMS = {
     "memcached": ("memcached", "brew install memcached, or dnf install memcached"),
     "nginx": ("nginx-light", "brew install nginx, or dnf install nginx"),
     "node": ("nodejs", "brew install node, dnf install nodejs, or winget install OpenJS.NodeJS"),
+    "promtool": ("prometheus", "brew install prometheus, or dnf install golang-github-prometheus"),
     "npm": ("npm", "brew install node, dnf install npm, or winget install OpenJS.NodeJS"),
 }
 

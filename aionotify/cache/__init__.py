@@ -52,6 +52,7 @@ class Cache:
         """Keep the newest `limit` of each topic for `ttl` seconds; probe `addresses` in order."""
         self.errors = 0
         """How often a memcached that was in use failed."""
+        self._failed: set[Address] = set()
         self._addresses = addresses
         self._ids = ids or IdSource()
         self._presence = Presence()
@@ -209,6 +210,7 @@ class Cache:
         if self._memcached is memcached:
             self._memcached = None
             self.errors += 1
+            self._failed.add(memcached.address)
             self._lost.set()
             logger.warning(
                 "lost memcached at %s (%s): keeping recent notifications in memory, retrying in "
@@ -243,7 +245,7 @@ class Cache:
             raise
         self._memcached = memcached
         self._work.set()
-        again = "reconnected" if self.errors else "connected"
+        again = "reconnected" if memcached.address in self._failed else "connected"
         logger.info("%s to memcached at %s%s", again, memcached.address, failures)
         return ""
 

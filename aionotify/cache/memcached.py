@@ -206,7 +206,7 @@ class _Client(aiomcache.Client):
                     total += int(length)
                 case _:
                     raise ClientException("get failed", line)
-            if int(length) < 0 or total > MAX_ANSWER:
+            if not 0 <= total <= MAX_ANSWER:
                 raise ClientException("get failed", line)
             value = await conn.reader.readexactly(int(length) + 2)
             if not value.endswith(b"\r\n"):

@@ -116,7 +116,7 @@ class Replicator:
         """
         self._usual_size = UNKNOWN_SIZE
         for name, replica in self._replicas.items():
-            replica.stored_hash, replica.conflicts = None, 0
+            replica.conflicts = 0
             replica.forget_refusals()
             if not replica.topic.history.empty:
                 replica.first_unsaved = replica.first_unsaved or replica.topic.history.last_id + 1

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ipaddress
 import socket
 import threading
 
@@ -11,6 +12,10 @@ from aionotify.net import Address
 
 async def resolve(address: Address) -> list[str]:
     """Return the IP addresses of a host, IPv4 first. Raises CacheError if the name is unknown."""
+    with contextlib.suppress(ValueError):
+        # An address needs no look-up, and no thread: on a busy machine a new thread can hold the
+        # GIL while it waits for the processor, and the event loop with it, for 0.1 s and more.
+        return [str(ipaddress.ip_address(address.host))]
     # `loop.getaddrinfo` uses the default executor, whose threads the process waits for when it
     # ends (Python 3.11): a name server that hangs would hold up the end. A daemon thread does not.
     loop = asyncio.get_running_loop()

@@ -23,6 +23,9 @@ from aionotify.stats import DisconnectReason, Stats
 HEAD_TIMEOUT = 10.0
 """Seconds in which the first request head of a connection must arrive."""
 
+SERVER = "aionotify"
+"""The `Server` header. That of aiohttp has its version and Python's, for attackers to look up."""
+
 LINGERING_TIMEOUT = 1.0
 """How long to drain the body of a rejected request, in seconds."""
 
@@ -107,13 +110,8 @@ class HttpProtocol(web.RequestHandler):
         """Watch the client: the kernel did not take everything of a response."""
         super().pause_writing()
         assert self.transport is not None
-        self._stall_timer = StallTimer(
-            # Until `resume_writing`, whatever a check finds.
-            self.transport,
-            self._limits.stall_timeout,
-            self._on_stall,
-            on_progress=lambda: True,
-        )
+        # Until `resume_writing`, whatever a check finds.
+        self._stall_timer = StallTimer(self.transport, self._limits.stall_timeout, self._on_stall)
 
     def resume_writing(self) -> None:
         """Continue: the transport's buffer is empty again."""
@@ -180,6 +178,7 @@ class HttpProtocol(web.RequestHandler):
         # `errors_as_json` and arrives here as the exception that was raised.
         if isinstance(resp, web.HTTPError):
             resp = error_response(resp.status, resp.text or resp.reason)
+        resp.headers["Server"] = SERVER
         if self._ending and not self._messages:
             resp.force_close()
         try:

@@ -86,11 +86,26 @@ _OBJECT = len(
     '"topic":"main","message":""}'
 )
 _JSON, _JSON_RECENT = _OBJECT + LENGTH, _OBJECT + LENGTH + len(',"recent":true')
+_SUBSCRIBED = len('{"type":"subscribed","topics":["main"],"id":"1763884800000000"}')
 _EVENT = len("id: 1763884800000000\ndata: \n\n")
 
+
+def _chunk(length: int) -> int:
+    """Return the size of a chunk that carries `length` bytes (RFC 9112 §7.1)."""
+    return len(f"{length:x}\r\n\r\n") + length
+
+
 _FORMATS = {
-    "json": _Format("/ws?format=json", frame_size(_JSON_RECENT), frame_size(_JSON)),
-    "events": _Format("/events", len("retry: 2000\n\n") + _EVENT + _JSON_RECENT, _EVENT + _JSON),
+    "json": _Format(
+        "/ws?format=json", frame_size(_JSON_RECENT) + frame_size(_SUBSCRIBED), frame_size(_JSON)
+    ),
+    "events": _Format(
+        "/events",
+        _chunk(len("retry: 2000\n"))
+        + _chunk(_EVENT + _JSON_RECENT)
+        + _chunk(len("event: subscribed\n") + _EVENT + _SUBSCRIBED),
+        _chunk(_EVENT + _JSON),
+    ),
 }
 
 

@@ -7,18 +7,14 @@ import socket
 import struct
 from collections.abc import AsyncIterator
 from pathlib import Path
-from unittest.mock import Mock
 
 import pytest
 
-from aionotify.encoders import TEXT
-from aionotify.subscriber import Feed
-from aionotify.websocket import WebSocketSubscriber
 from tests.fuzz.corpus import CHUNKED, frame, post
 from tests.fuzz.run import fuzz
 from tests.fuzz.watch import check_log, open_files
 from tests.support import ServerProcess, eventually, running_server
-from tests.support.environment import with_startup_code, without_memcached
+from tests.support.environment import without_memcached, without_uvloop
 from tests.support.raw_client import handshake
 
 SECONDS = 12.0
@@ -100,7 +96,7 @@ async def test_reset_during_close_is_not_logged(loop: str, tmp_path: Path) -> No
     data = frame(0x81, b"x") * 200 + frame(0x01, b"a") + frame(0x81, b"b")
     environment = without_memcached()
     if loop == "asyncio":
-        environment |= with_startup_code(tmp_path, "raise ImportError", module="uvloop")
+        environment |= without_uvloop(tmp_path)
     async with running_server(environment) as server:
         for _ in range(100):
             async with connection(server) as (reader, writer):
@@ -112,25 +108,6 @@ async def test_reset_during_close_is_not_logged(loop: str, tmp_path: Path) -> No
                 await asyncio.sleep(0)
         await check_health(server)
         await check_clean_end(server)
-
-
-async def test_reset_before_close_is_ignored() -> None:
-    """asyncio shuts the socket down within `write_eof`, which fails after a reset (Python 3.11)."""
-    transport = Mock(spec=asyncio.Transport)
-    transport.is_closing.return_value = False
-    transport.write_eof.side_effect = OSError(107, "Transport endpoint is not connected")
-
-    async def receive(subscriber: WebSocketSubscriber, text: str) -> None:
-        raise AssertionError
-
-    subscriber = WebSocketSubscriber(
-        TEXT, 30, admin=False, topic="main", limit=100, receive=receive
-    )
-    subscriber.topic = Mock(spec=Feed)
-    subscriber.connection_made(transport)
-    subscriber.data_received(frame(0x83))
-    transport.write_eof.assert_called_once_with()
-    subscriber.connection_lost(None)
 
 
 @contextlib.asynccontextmanager

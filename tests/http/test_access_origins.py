@@ -126,7 +126,7 @@ async def test_errors_have_cors_headers(aiohttp_server: Serve) -> None:
         assert reply.headers["access-control-allow-origin"] == ALLOWED
 
 
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "::1"])
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "::1", "127.0.0.2,localhost"])
 async def test_dns_rebinding_is_rejected(aiohttp_server: Serve, host: str) -> None:
     """A foreign name that resolves to a loopback address gets 403, with and without `Origin`."""
     port = await start(aiohttp_server, Settings(host=host))
@@ -145,6 +145,7 @@ async def test_dns_rebinding_is_rejected(aiohttp_server: Serve, host: str) -> No
     "settings",
     [
         Settings(host="0.0.0.0"),
+        Settings(host="localhost,10.0.0.1"),
         Settings(admin_tokens=(ADMIN,)),
         Settings(user_tokens=(USER,)),
         Settings(trusted_proxies=1),

@@ -28,7 +28,7 @@ from tests.support.fault_server import (
     never_answers,
     refuses_values,
 )
-from tests.support.fault_values import OTHER_KEY, reads, stored
+from tests.support.fault_values import KEY, OTHER_KEY, reads, stored
 
 MAX_START = 3.5
 """Seconds within which a broker starts, whatever memcached does: 3 s to find one, and some."""
@@ -43,6 +43,11 @@ TOO_LARGE = "x" * 6000
 """Makes a value that `small_only` refuses."""
 
 
+async def refuses_recents(command: Command) -> None:
+    """Refuse the notifications of the topic `main`."""
+    await (refuses_values if command.key == KEY else command.server.obey)(command)
+
+
 @pytest.mark.parametrize("fault", [closes, never_answers, refuses_values])
 async def test_reconnect_backs_off_and_logs_once(
     fault: Fault, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -54,8 +59,10 @@ async def test_reconnect_backs_off_and_logs_once(
     monkeypatch.setattr(aionotify.cache, "CHECK_INTERVAL", 0.1)
     with caplog.at_level(logging.INFO, "aionotify"):
         async with FakeMemcached(spare_probe=True) as fake, running_broker(fake) as broker:
+            # Otherwise a check might come first, and the log would begin with the loss.
+            fake.fault = refuses_recents if fault is refuses_values else fault
+            await broker.publish(drafts("Hello"), wait_stored=True)
             fake.fault = fault
-            await broker.publish(drafts("Hello"), wait_stored=False)
             await eventually(lambda: not broker.connected)
 
             def tried_five_times() -> bool:

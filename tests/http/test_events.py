@@ -4,18 +4,17 @@ import asyncio
 import contextlib
 import json
 import re
-import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 
-import aionotify.eventstream
 from aionotify.keys import HUB
 from aionotify.notification import Notification
 from tests.support import eventually, exchange
 from tests.support.app import RunningApp, Serve
+from tests.support.stream import Body
 
 pytestmark = pytest.mark.both_loops
 
@@ -25,23 +24,30 @@ HEAD = (
     b"Cache-Control: no-store, no-transform\r\n"
     b"Content-Encoding: identity\r\n"
     b"X-Accel-Buffering: no\r\n"
-    b"Connection: close\r\n\r\n"
-    b"retry: 2000\n\n"
+    b"Connection: close\r\n"
 )
+ENDS = {b"1.0": b"\r\n", b"1.1": b"Transfer-Encoding: chunked\r\n\r\n"}
+"""The end of the head, by the version of the request."""
+
 RECENT = ',"recent":true'
 
 
 @asynccontextmanager
 async def listen(
     running: RunningApp, query: bytes = b"", *headers: bytes, version: bytes = b"1.1"
-) -> AsyncIterator[asyncio.StreamReader]:
-    """Open a stream, and check its head."""
+) -> AsyncIterator[Body]:
+    """Open a stream, and check its head and its first line."""
     reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
     lines = (b"GET /events%b HTTP/%b" % (query, version), b"Host: localhost", *headers)
     writer.write(b"\r\n".join((*lines, b"", b"")))
     try:
-        assert await asyncio.wait_for(reader.readexactly(len(HEAD)), 5) == HEAD
-        yield reader
+        wanted = HEAD + ENDS[version]
+        assert await asyncio.wait_for(reader.readexactly(len(wanted)), 5) == wanted
+        body = Body(reader, chunked=version == b"1.1")
+        # The first line of the first event, and no event by itself.
+        retry = await body.readexactly(len(b"retry: 2000\n"))
+        assert re.fullmatch(rb"retry: [12]\d\d\d\n", retry)
+        yield body
     finally:
         writer.close()
 
@@ -62,16 +68,14 @@ def gap(id: int) -> bytes:
     return (f'event: gap\nid: {id}\ndata: {{"type":"gap","missed":null,"id":"{id}"}}\n\n').encode()
 
 
-async def seen(reader: asyncio.StreamReader, wanted: bytes) -> None:
+async def seen(reader: Body, wanted: bytes) -> None:
     """Assert that exactly `wanted` arrives next."""
-    assert await asyncio.wait_for(reader.readexactly(len(wanted)), 5) == wanted
+    assert await reader.readexactly(len(wanted)) == wanted
 
 
-async def caught_up(
-    reader: asyncio.StreamReader, id: int | None = None, topic: str = "main"
-) -> int:
+async def caught_up(reader: Body, id: int | None = None, topic: str = "main") -> int:
     """Assert that the next event states the position `id`, of any value if None; return it."""
-    event = (await asyncio.wait_for(reader.readuntil(b"\n\n"), 5)).decode()
+    event = (await reader.readuntil(b"\n\n")).decode()
     found = re.fullmatch(
         r"event: subscribed\nid: (\d{16})\n"
         rf'data: {{"type":"subscribed","topics":\["{topic}"\],"id":"(\d{{16}})"}}\n\n',
@@ -109,11 +113,40 @@ async def test_stream_has_one_topic(running: RunningApp) -> None:
 
 
 async def test_http_1_0_client_can_read(running: RunningApp) -> None:
-    """nginx is one with its default settings."""
+    """nginx is one with its default settings. It gets no chunks."""
     async with listen(running, version=b"1.0") as reader:
         await caught_up(reader)
         (live,) = await running.publish("Hello")
         await seen(reader, event(live))
+
+
+async def test_batch_is_one_chunk(running: RunningApp) -> None:
+    """Clients that read by chunks, as `requests` does, see each notification at once."""
+    async with listen(running) as reader:
+        await caught_up(reader)
+        (one,) = await running.publish("one")
+        await seen(reader, event(one))
+        both = b"".join(event(each) for each in await running.publish("two", "three"))
+        await seen(reader, both)
+        assert reader.chunks[-2:] == [event(one), both]
+
+
+@pytest.mark.parametrize("version", ENDS)
+async def test_every_block_has_data(serve: Serve, version: bytes) -> None:
+    """Some libraries take a block without data, as after a heartbeat, for an empty message."""
+    running = await serve(heartbeat=0.05)
+    async with listen(running, version=version) as reader:
+        for number in range(3):
+            await running.publish(f"{number}")
+            await reader.readuntil(b'"message":"%d"}\n\n' % number)
+            await reader.readuntil(b":\n")
+        await running.app[HUB].shutdown(2)
+        await reader.read()
+    *blocks, rest = b"".join(reader.chunks).split(b"\n\n")
+    assert len(blocks) == 1 + 3
+    for block in blocks:
+        assert re.search(rb"^data: {", block, re.MULTILINE), block
+    assert set(rest.splitlines()) <= {b":"}
 
 
 @pytest.mark.parametrize("where", ["query", "header", "header before query"])
@@ -186,18 +219,18 @@ async def test_heartbeat_sends_comments(serve: Serve) -> None:
     running = await serve(heartbeat=1)
     async with listen(running) as reader:
         await caught_up(reader)
-        await seen(reader, b":\n\n")
-        await seen(reader, b":\n\n")
+        await seen(reader, b":\n")
+        await seen(reader, b":\n")
 
 
 async def test_input_after_request_is_ignored(running: RunningApp) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
-    writer.write(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    await seen(reader, HEAD)
-    await caught_up(reader)
+    writer.write(b"GET /events HTTP/1.0\r\nHost: localhost\r\n\r\n")
+    await reader.readuntil(b"event: subscribed")
+    await reader.readuntil(b"\n\n")
     writer.write(b"GET / HTTP/1.1\r\n\r\n" + b"x" * 100_000)
     (live,) = await running.publish("Hello")
-    await seen(reader, event(live))
+    assert await asyncio.wait_for(reader.readuntil(b"\n\n"), 5) == event(live)
     writer.close()
 
 
@@ -205,76 +238,8 @@ async def test_shutdown_ends_stream(running: RunningApp) -> None:
     async with listen(running) as reader:
         await caught_up(reader)
         await running.app[HUB].shutdown(2)
-        assert await asyncio.wait_for(reader.read(), 2) == b""
-
-
-@asynccontextmanager
-async def stalled(running: RunningApp, query: str = "") -> AsyncIterator[socket.socket]:
-    """Open a stream that is not read, with a small receive buffer."""
-    loop = asyncio.get_running_loop()
-    with socket.socket() as client:
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        client.setblocking(False)
-        await loop.sock_connect(client, ("127.0.0.1", running.port))
-        request = f"GET /events{query} HTTP/1.1\r\nHost: localhost\r\n\r\n"
-        await loop.sock_sendall(client, request.encode())
-        await eventually(lambda: running.app[HUB].connected == 1)
-        yield client
-
-
-async def test_lagging_stream_gets_exact_gap(
-    serve: Serve,
-) -> None:
-    running = await serve(history_limit=10)
-    async with stalled(running) as client:
-        published = []
-        for number in range(300):
-            published += await running.publish(f"{number} " + "x" * 60_000)
-            await asyncio.sleep(0)
-        data = b""
-        last = f'"message":"{299} '.encode()
-        loop = asyncio.get_running_loop()
-        while last not in data[-200_000:] or not data.endswith(b"\n\n"):
-            data += await asyncio.wait_for(loop.sock_recv(client, 1 << 20), 5)
-    position = 0
-    for found in re.finditer(rb'"message":"(\d+) x|"missed":(\d+)', data):
-        if found[2]:
-            position += int(found[2])
-        else:
-            assert int(found[1]) == position
-            position += 1
-    assert position == 300
-    assert data.count(b"event: gap") >= 1
-
-
-async def test_stall_timeout_disconnects(serve: Serve) -> None:
-    running = await serve(stall_timeout=1)
-    async with stalled(running):
-        for _ in range(200):
-            await running.publish("x" * 60_000)
-            await asyncio.sleep(0)
-        await eventually(lambda: running.app[HUB].connected == 0, 5)
-
-
-async def test_kernel_detects_vanished_peer(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Comments are not answered, so the kernel must time out."""
-    set_to: list[int] = []
-
-    class Recorder:
-        def setsockopt(self, level: int, option: int, value: int) -> None:
-            if (level, option) == (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT):
-                set_to.append(value)
-
-    class Transport(asyncio.Transport):
-        def get_extra_info(self, name: str, default: object = None) -> object:
-            return Recorder()
-
-        def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-            """Do nothing: there is no buffer."""
-
-    aionotify.eventstream.EventStream(30, 25).connection_made(Transport())
-    aionotify.eventstream.EventStream(30, 0).connection_made(Transport())
-    assert set_to == [50_000]
+        assert await reader.read() == b""
+        assert reader.complete
 
 
 async def test_curl_shows_events_at_once(running: RunningApp) -> None:
@@ -284,10 +249,11 @@ async def test_curl_shows_events_at_once(running: RunningApp) -> None:
     )
     assert process.stdout is not None
     try:
-        assert await asyncio.wait_for(process.stdout.readuntil(b"\n\n"), 5) == b"retry: 2000\n\n"
-        await caught_up(process.stdout)
+        body = Body(process.stdout, chunked=False)
+        assert (await body.readuntil(b"\n")).startswith(b"retry: ")
+        await caught_up(body)
         (live,) = await running.publish("Hello")
-        assert await asyncio.wait_for(process.stdout.readuntil(b"\n\n"), 5) == event(live)
+        await seen(body, event(live))
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.kill()

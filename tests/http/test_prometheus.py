@@ -168,7 +168,7 @@ async def test_metrics_follow_clients_and_outage(
     async with connect(url) as text, connect(f"{url}?format=json&topic=other") as of_json:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"GET /events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-        await reader.readuntil(b"retry: 2000\n\n")
+        await reader.readuntil(b"event: subscribed")
         for number in range(10):
             assert await post(port, b"%d" % number) == b"HTTP/1.1 201 Created"
         await of_json.send('{"message":"refused"}')

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import socket
 import time
 from collections.abc import AsyncIterator
@@ -109,3 +110,37 @@ async def test_silent_websocket_is_disconnected(serve: Serve) -> None:
     async with connected(running, handshake()):
         await eventually(lambda: running.app[HUB].connected == 0, 2)
     assert disconnected(running) == {DisconnectReason.SILENT: 1}
+
+
+async def test_lagging_stream_gets_exact_gap(
+    serve: Serve,
+) -> None:
+    running = await serve(history_limit=10)
+    async with connected(running, EVENTS.format("/events").encode()) as client:
+        published = []
+        for number in range(300):
+            published += await running.publish(f"{number} " + "x" * 60_000)
+            await asyncio.sleep(0)
+        data = b""
+        last = f'"message":"{299} '.encode()
+        loop = asyncio.get_running_loop()
+        while last not in data[-200_000:] or not data.endswith(b"\n\n\r\n"):
+            data += await asyncio.wait_for(loop.sock_recv(client, 1 << 20), 5)
+    position = 0
+    for found in re.finditer(rb'"message":"(\d+) x|"missed":(\d+)', data):
+        if found[2]:
+            position += int(found[2])
+        else:
+            assert int(found[1]) == position
+            position += 1
+    assert position == 300
+    assert data.count(b"event: gap") >= 1
+
+
+async def test_stall_timeout_disconnects(serve: Serve) -> None:
+    running = await serve(stall_timeout=1)
+    async with connected(running, EVENTS.format("/events").encode()):
+        for _ in range(200):
+            await running.publish("x" * 60_000)
+            await asyncio.sleep(0)
+        await eventually(lambda: running.app[HUB].connected == 0, 5)

@@ -3,8 +3,9 @@
 import pytest
 
 from aionotify.net import Address
-from tests.support import MemcachedProcess, eventually, exchange
+from tests.support import MemcachedProcess, converse, eventually, exchange
 from tests.support.app import Serve
+from tests.support.serving import serving
 
 OK = b"HTTP/1.1 200 OK"
 GREETING = b'{"message":"FastAPI real-time notifications running!"}'
@@ -32,6 +33,26 @@ async def test_greeting_is_exact(port: int) -> None:
 async def test_health_without_memcached(port: int) -> None:
     answer = await exchange(port, b"GET /health HTTP/1.1")
     assert answer == (OK, json_headers(102), HEALTH % (b"fallback", 0, 0))
+
+
+@pytest.mark.parametrize(
+    "request_head",
+    [
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close",
+        b"GET /nowhere HTTP/1.1\r\nHost: localhost\r\nConnection: close",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nExpect: x\r\nConnection: close",
+        b"GET / HTTP/9.9\r\nno header",
+    ],
+    ids=["200", "404", "417", "400"],
+)
+async def test_server_header_has_no_versions(request_head: bytes) -> None:
+    """In no response, whether of a handler, of aiohttp, or to a malformed request."""
+    async with serving() as port:
+        head = (await converse(port, request_head + b"\r\n\r\n")).partition(b"\r\n\r\n")[0]
+    assert [line for line in head.split(b"\r\n") if line.startswith(b"Server:")] == [
+        b"Server: aionotify"
+    ]
+    assert b"aiohttp" not in head
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
 from aiohttp import ClientSession, web
@@ -61,17 +61,19 @@ async def json_client(port: int) -> AsyncIterator[Receive]:
 @asynccontextmanager
 async def stream_client(port: int) -> AsyncIterator[Receive]:
     url = f"https://127.0.0.1:{port}/notify/events"
-    async with ClientSession(read_bufsize=1 << 20) as session:
-        async with session.get(url, ssl=client_tls()) as response:
+    async with (
+        ClientSession(read_bufsize=1 << 20) as session,
+        session.get(url, ssl=client_tls()) as response,
+    ):
 
-            async def receive() -> str:
-                while True:
-                    event = await response.content.readuntil(b"\n\n")
-                    data = json.loads(event.partition(b"data: ")[2])
-                    if "message" in data:
-                        return str(data["message"])
+        async def receive() -> str:
+            while True:
+                event = await response.content.readuntil(b"\n\n")
+                data = json.loads(event.partition(b"data: ")[2])
+                if "message" in data:
+                    return str(data["message"])
 
-            yield receive
+        yield receive
 
 
 CLIENTS = [text_client, json_client, stream_client]
@@ -85,7 +87,7 @@ def messages() -> Iterator[str]:
 
 @pytest.mark.parametrize("client", CLIENTS)
 async def test_tls_client_gets_everything(
-    mounted: RunningApp, client: Callable[[int], AsyncExitStack]
+    mounted: RunningApp, client: Callable[[int], AbstractAsyncContextManager[Receive]]
 ) -> None:
     """One after another, and at once: a transport that pauses has to go on by itself."""
     async with asyncio.timeout(5), client(mounted.port) as receive:

@@ -144,9 +144,8 @@ class Deliveries(RuleBasedStateMachine):
     @rule(count=st.integers(0, 5), room=st.sampled_from([float("inf"), float("inf"), 0, 5000]))
     def subscribe_to_recent(self, count: int, room: float) -> None:
         topic, ids = self.live.topic, self.live.ids
-        recents = topic.history.between(
-            max(topic.history.first, topic.history.head - count), 1 << 20
-        )
+        start = max(topic.history.first, topic.history.head - count)
+        recents = topic.history.between(start, 1 << 20)
         subscriber = EventStream(STALL_TIMEOUT, chunked=False)
         transport = FakeTransport(subscriber, room)
         topic.subscribe_recent(subscriber, recents, HEAD)

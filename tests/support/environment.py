@@ -23,3 +23,8 @@ def with_startup_code(folder: Path, source: str, module: str = "sitecustomize") 
     """
     (folder / f"{module}.py").write_text(source, encoding="utf-8")
     return {"PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"}
+
+
+def without_uvloop(folder: Path) -> dict[str, str]:
+    """Return an environment in which uvloop cannot be imported, as if it were not installed."""
+    return with_startup_code(folder, "raise ImportError", module="uvloop")

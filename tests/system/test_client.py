@@ -143,6 +143,7 @@ async def test_refused_publish_raises_the_sentence() -> None:
             assert caught.value.status == status
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_token_that_is_revoked_ends_the_loop(memcached: MemcachedProcess) -> None:
     """The server restarts with other tokens."""
     environment = with_memcached(memcached, **TOKENS)
@@ -208,7 +209,7 @@ async def test_slow_consumer_makes_the_server_wait() -> None:
     The server keeps what it has room for, and counts exactly what it had to drop. The client does
     not take the server for dead meanwhile.
     """
-    count, message = 400, "x" * 60_000
+    count, message = 250, "x" * 60_000
     states: list[object] = []
     async with running_server(without_memcached(AIONOTIFY_HISTORY_LIMIT="20")) as server:
         events = listen(server.url, timeout=0.1, on_state=states.append)

@@ -2,6 +2,8 @@
 
 import re
 
+import yaml
+
 from tests.support import ROOT
 
 TEXT = (ROOT / "docker" / "compose.yaml").read_text(encoding="utf-8")
@@ -34,3 +36,27 @@ def test_example_reads_tokens_from_files() -> None:
     for kind in ("ADMIN", "USER"):
         assert f"# AIONOTIFY_{kind}_TOKEN_FILE: /run/secrets/{kind.lower()}_token" in TEXT
         assert f"AIONOTIFY_{kind}_TOKEN:" not in TEXT
+
+
+def test_port_is_published_on_this_machine_only() -> None:
+    """Without a token, everyone who reaches the port may publish."""
+    ports = yaml.safe_load(TEXT)["services"]["aionotify"]["ports"]
+    assert ports == ["127.0.0.1:8000:8000"]
+    assert '"8000:8000"' in TEXT  # the comment says how to open it
+
+
+def test_project_has_its_own_name() -> None:
+    """Not `docker`, the name of the folder, which the containers of other projects may have."""
+    assert yaml.safe_load(TEXT)["name"] == "aionotify"
+
+
+def test_env_file_is_optional_and_keeps_addresses() -> None:
+    """A `.env` for the laptop says `localhost`, which nothing outside of a container reaches."""
+    aionotify = yaml.safe_load(TEXT)["services"]["aionotify"]
+    assert aionotify["env_file"] == [{"path": "../.env", "required": False}]
+    assert aionotify["environment"] == {
+        "AIONOTIFY_HOST": "0.0.0.0",
+        "AIONOTIFY_PORT": 8000,
+        "MEMCACHED_HOST": "memcached",
+        "MEMCACHED_PORT": "",
+    }

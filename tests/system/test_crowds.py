@@ -16,7 +16,7 @@ import pytest
 
 from tests.support import ServerProcess, eventually, running_server
 from tests.support.client import connected_clients
-from tests.support.environment import without_memcached
+from tests.support.environment import without_memcached, without_uvloop
 from tests.support.raw_client import handshake
 
 MIB = 1024 * 1024
@@ -48,10 +48,16 @@ def many_files() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+@pytest.fixture(params=["uvloop", "asyncio"])
+def environment(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
+    """Variables with which the server runs on this event loop: their buffers differ."""
+    return without_memcached() | (without_uvloop(tmp_path) if request.param == "asyncio" else {})
+
+
 @pytest.mark.timeout(60)
-async def test_stalled_clients_stay_cheap() -> None:
+async def test_stalled_clients_stay_cheap(environment: dict[str, str]) -> None:
     """500 clients that read nothing cost a bounded amount of memory, and leave nothing behind."""
-    async with running_server(without_memcached(AIONOTIFY_STALL_TIMEOUT="30")) as server:
+    async with running_server(environment | {"AIONOTIFY_STALL_TIMEOUT": "30"}) as server:
         with crowd(server, 500, STALLED_BUFFER):
             before = resident_bytes(server)
             async with admin(server) as ws:
@@ -67,12 +73,12 @@ async def test_stalled_clients_stay_cheap() -> None:
 
 
 @pytest.mark.timeout(20)
-async def test_shutdown_closes_crowd() -> None:
+async def test_shutdown_closes_crowd(environment: dict[str, str]) -> None:
     """1,800 clients are closed with 1012, although 200 stalled ones delay the end.
 
     The process ends within the grace and one second.
     """
-    async with running_server(without_memcached(AIONOTIFY_SHUTDOWN_GRACE="2")) as server:
+    async with running_server(environment | {"AIONOTIFY_SHUTDOWN_GRACE": "2"}) as server:
         with crowd(server, 200, STALLED_BUFFER), crowd(server, 1800) as healthy:
             async with admin(server) as ws:
                 await flood(ws, 10, "x" * 64 * 1024)

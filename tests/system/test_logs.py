@@ -137,6 +137,21 @@ async def test_disconnect_names_forwarded_address(proxies: str, shown: str) -> N
         assert shown in server.output()
 
 
+async def test_failover_names_the_new_memcached(memcached: MemcachedProcess) -> None:
+    """It is not connected "again": it was never in use."""
+    first, second = f"127.0.0.1:{memcached.port}", MemcachedProcess()
+    where = f"127.0.0.1:{second.port}"
+    try:
+        async with running_server({"MEMCACHED_HOST": f"{first},{where}"}) as server:
+            second.start()
+            memcached.kill()
+            await eventually(lambda: f"connected to memcached at {where}" in server.output())
+            (line,) = (each for each in without_times(server.output()) if where in each)
+            assert line.startswith(f"INFO    aionotify.cache: connected to memcached at {where} (")
+    finally:
+        second.kill()
+
+
 async def test_memcached_outage_reads_as_story(memcached: MemcachedProcess) -> None:
     """memcached crashes and returns: one line for each transition, with its consequence."""
     where = f"127.0.0.1:{memcached.port}"

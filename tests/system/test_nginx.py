@@ -39,15 +39,15 @@ async def test_events_pass_unbuffered(proxy: str) -> None:
         assert response.headers["Cache-Control"] == "no-store, no-transform"
         # nginx would compress it, as `gzip_types` says.
         assert response.headers["Content-Encoding"] == "identity"
-        assert await next_block(response) == ["retry: 2000"]
-        assert (await next_event(response))[0] == "event: subscribed"
+        first, second, *_ = await next_block(response)
+        assert (first[:7], second) == ("retry: ", "event: subscribed")
         for number in range(20):
             (id,) = await publish(f"http://{proxy}", f"number {number}")
             event = await next_event(response)
             assert event[0] == f"id: {id}"
             assert event[1].endswith(f'"topic":"main","message":"number {number}"}}')
         for _ in range(2):
-            assert await next_block(response) == [":"]
+            assert await asyncio.wait_for(response.content.readuntil(b"\n"), 3) == b":\n"
         (id,) = await publish(f"http://{proxy}", "after a pause")
         assert (await next_event(response))[0] == f"id: {id}"
 
@@ -59,7 +59,7 @@ async def test_events_resume_through_proxy(proxy: str) -> None:
         aiohttp.ClientSession() as session,
         session.get(f"http://{proxy}/events", headers=headers) as response,
     ):
-        assert await next_block(response) == ["retry: 2000"]
+        assert (await response.content.readuntil(b"\n")).startswith(b"retry: ")
         resumed = [(await next_block(response))[0] for _ in range(2)]
         assert resumed == [f"id: {id}" for id in ids[1:]]
         assert (await next_block(response))[:2] == ["event: subscribed", f"id: {ids[-1]}"]
@@ -105,8 +105,5 @@ async def next_block(response: aiohttp.ClientResponse) -> list[str]:
 
 
 async def next_event(response: aiohttp.ClientResponse) -> list[str]:
-    """Return the lines of the next event, skipping heartbeat comments."""
-    block = await next_block(response)
-    while block == [":"]:
-        block = await next_block(response)
-    return block
+    """Return the lines of the next event, without heartbeat comments."""
+    return [line for line in await next_block(response) if line != ":"]

@@ -38,7 +38,7 @@ TESTS = "python3 tests/run.py"
 
 COMPOSE = "docker compose -f docker/compose.yaml up --build"
 BUILD = "docker build -f docker/Dockerfile -t aionotify ."
-RUN = "docker run --rm -p 8000:8000 aionotify"
+RUN = "docker run --rm -p 127.0.0.1:8000:8000 aionotify"
 HOSTS = "MEMCACHED_HOST=cache1,cache2:11300 .venv/bin/python -m aionotify"
 TOKEN = "openssl rand -hex 32"
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.support import ROOT, ServerProcess, eventually, exchange, free_port, running_server
+from tests.support import ServerProcess, eventually, exchange, free_port, running_server
+from tests.support.environment import with_startup_code
 from tests.support.log_lines import without_times
 
 HELP = "; choose another with AIONOTIFY_HOST and AIONOTIFY_PORT"
@@ -52,8 +53,8 @@ def processor_seconds(server: ServerProcess) -> float:
 
 async def test_missing_files_are_one_line(tmp_path: Path) -> None:
     """Without uvloop, accepting fails thousands of times a second, and each was a traceback."""
-    (tmp_path / "uvloop.py").write_text("raise ImportError\n", encoding="utf-8")
-    async with running_server({**no_memcached(), "PYTHONPATH": f"{tmp_path}:{ROOT}"}) as server:
+    hidden = with_startup_code(tmp_path, "raise ImportError\n", "uvloop")
+    async with running_server({**no_memcached(), **hidden}) as server:
         assert ", asyncio: " in server.output()
         resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (60, 60))
         used = processor_seconds(server)

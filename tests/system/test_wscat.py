@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from tests.support import ROOT, ServerProcess, eventually, running_server
-from tests.support.client import connected_clients
+from tests.support.client import connected_clients, recent_messages
+from tests.support.documents import OPERATING, read
 from tests.support.environment import without_memcached
 
 REFUSAL = "You are not authorized to send notifications."
@@ -53,13 +54,13 @@ class Wscat:
 
 
 @asynccontextmanager
-async def wscat(url: str) -> AsyncIterator[Wscat]:
-    """Run wscat, connected to `url`."""
+async def wscat(url: str, *options: str, typing: bool = True) -> AsyncIterator[Wscat]:
+    """Run wscat, connected to `url`; without `typing`, its input is empty."""
     program = shutil.which("wscat")
     assert program, f"wscat is missing: python3 {ROOT / 'tests/run.py'}"
     process = await asyncio.create_subprocess_exec(
-        *(program, "-c", url),
-        stdin=asyncio.subprocess.PIPE,
+        *(program, *options, "-c", url),
+        stdin=asyncio.subprocess.PIPE if typing else asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
@@ -119,12 +120,34 @@ async def test_transcript_matches_contract(server: ServerProcess) -> None:
         await admin.exits()
 
 
-@pytest.mark.parametrize(
-    ("path", "status"), [("/", 200), ("/nope", 404), ("/ws/", 307), ("/health", 200)]
-)
-async def test_other_path_rejects_upgrade(server: ServerProcess, path: str, status: int) -> None:
+MISTAKES = {"/": 200, "/nope": 404, "/ws/": 307, "/health": 200}
+"""Paths that are not `/ws`, each with the status of the answer."""
+
+
+@pytest.mark.parametrize("path", MISTAKES)
+async def test_other_path_rejects_upgrade(server: ServerProcess, path: str) -> None:
     async with wscat(f"ws://127.0.0.1:{server.port}{path}") as client:
-        await client.exits(f"Unexpected server response: {status}")
+        await client.exits(f"Unexpected server response: {MISTAKES[path]}")
+
+
+async def test_other_host_name_rejects_upgrade(server: ServerProcess) -> None:
+    async with wscat(server.ws_url, "--host", "notify.example.com") as client:
+        await client.exits("Unexpected server response: 403")
+
+
+async def test_scripted_wscat_sends_nothing(server: ServerProcess) -> None:
+    """wscat 6.1 exits when its input ends, as in a cron job, before it sends the message of -x."""
+    url = f"{server.ws_url}?client=admin"
+    async with wscat(url, "-x", "Hello", typing=False) as client:
+        await client.exits()
+    assert await recent_messages(server.url) == []
+
+
+def test_troubleshooting_has_these_mistakes() -> None:
+    table = read(OPERATING).partition("## Troubleshooting")[2]
+    rows = re.findall(r"^\| wscat: `Unexpected server response: (\d+)` \|", table, re.MULTILINE)
+    assert {*map(int, rows)} == {403, *MISTAKES.values()}
+    assert "| wscat `-x` in a script or cron job sends nothing |" in table
 
 
 async def wait_for_clients(server: ServerProcess, count: int) -> None:

@@ -233,5 +233,5 @@ def test_bug_is_reported_and_pass_continues() -> None:
 
 # ------------------------------------------------------------------------------------- any order
 
-TestDeliveries = Deliveries.TestCase
+TestDeliveries = pytest.mark.timeout(60)(Deliveries.TestCase)  # 5 s alone, more under coverage
 TestDeliveries.settings = settings(max_examples=250, stateful_step_count=40, deadline=None)

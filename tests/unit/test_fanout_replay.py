@@ -23,7 +23,7 @@ def replaying(live: LiveTopic, count: int) -> list[FakeTransport]:
     """Return clients that resume from the first notification of `live`."""
     transports = []
     for _ in range(count):
-        subscriber = EventStream(STALL_TIMEOUT, 0)
+        subscriber = EventStream(STALL_TIMEOUT, chunked=False)
         transports.append(FakeTransport(subscriber))
         live.topic.subscribe_since(subscriber, live.ids[0], b"")
     return transports
@@ -71,7 +71,7 @@ def test_replay_evicted_before_its_end_is_caught_up(loop: HandLoop) -> None:
     for _ in range(10):
         live.publish(MAX_BATCH)
     loop.settle()
-    subscriber = EventStream(STALL_TIMEOUT, 0)
+    subscriber = EventStream(STALL_TIMEOUT, chunked=False)
     client = FakeTransport(subscriber, room=0)
     live.topic.subscribe_since(subscriber, live.ids[2], b"")
     for _ in range(15):

@@ -1,5 +1,7 @@
 """WebSocket frames, compared with the bytes of RFC 6455 and with the `websockets` library."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -49,10 +51,22 @@ VIOLATIONS = {
 }
 """Streams that break §5, by the rule that they break."""
 
+CUTS = st.lists(st.integers(0, 200), max_size=3)
 PIECES = st.lists(st.binary(max_size=200), min_size=1, max_size=4)
 CONTROLS = st.tuples(st.sampled_from([PeerOpcode.PING, PeerOpcode.PONG]), st.binary(max_size=125))
-MESSAGES = st.tuples(
-    st.sampled_from([PeerOpcode.TEXT, PeerOpcode.BINARY]), PIECES, st.lists(CONTROLS, max_size=3)
+CHARACTERS = st.characters(codec="utf-8")
+
+
+def cut(data: bytes, at: list[int]) -> list[bytes]:
+    """Cut `data` into pieces, within characters as well as between them."""
+    ends = [0, *sorted(min(each, len(data)) for each in at), len(data)]
+    return [data[start:end] for start, end in itertools.pairwise(ends)]
+
+
+TEXTS = st.builds(lambda text, at: cut(text.encode(), at), st.text(CHARACTERS), CUTS)
+MESSAGES = st.one_of(
+    st.tuples(st.just(PeerOpcode.TEXT), TEXTS, st.lists(CONTROLS, max_size=3)),
+    st.tuples(st.just(PeerOpcode.BINARY), PIECES, st.lists(CONTROLS, max_size=3)),
 )
 
 
@@ -251,7 +265,7 @@ def test_any_bytes_are_read_or_rejected(data: bytes) -> None:
         read_all(data, 100)
     except ProtocolError as error:
         code = error.code
-    assert code in (CloseCode.PROTOCOL_ERROR, CloseCode.MESSAGE_TOO_BIG)
+    assert code in (CloseCode.PROTOCOL_ERROR, CloseCode.MESSAGE_TOO_BIG, CloseCode.INVALID_TEXT)
 
 
 @given(

@@ -60,7 +60,7 @@ class Parts:
         transport = FakeTransport(subscriber)
         subscription.start(subscriber, head)
         async with asyncio.timeout(5):
-            while subscriber.state is State.REPLAYING:
+            while subscriber.state is State.REPLAYING:  # noqa: ASYNC110  # one turn at a time
                 await asyncio.sleep(0)
         return transport
 

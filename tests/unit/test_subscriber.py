@@ -1,8 +1,13 @@
 """One connected client, whatever its protocol: written to, lagging, stalled, disconnected."""
 
+import asyncio
+from typing import Any
+
 import pytest
 
 from aionotify.encoders import TEXT
+from aionotify.stall import Acceptance
+from aionotify.stats import DisconnectReason
 from aionotify.subscriber import Subscriber
 from tests.support.builders import FakeFeed
 from tests.support.loop import HandLoop
@@ -86,4 +91,60 @@ def test_closing_client_is_not_resumed(loop: HandLoop) -> None:
     assert not subscriber.writable
     assert feed.writable == []
     loop.advance(6)
+    assert transport.aborted
+
+
+def test_tls_pauses_with_first_byte(loop: HandLoop) -> None:
+    """A TLS transport pauses at its limit, and not above it as others do.
+
+    With a limit of 0 it would pause at once, and nothing would ever make it go on.
+    """
+    limits: list[int] = []
+
+    class Transport(asyncio.Transport):
+        def __init__(self, encrypted: bool) -> None:
+            super().__init__()
+            self.encrypted = encrypted
+
+        def get_extra_info(self, name: str, default: Any = None) -> Any:
+            return object() if name == "sslcontext" and self.encrypted else default
+
+        def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+            limits.append(high or 0)
+
+    for encrypted in (False, True):
+        Subscriber(TEXT, STALL).connection_made(Transport(encrypted))
+    assert limits == [0, 1]
+
+
+def test_unread_data_starts_stall_time_out(loop: HandLoop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if the kernel's buffer has room, so that nothing pauses."""
+    subscriber, transport, feed = connected()
+    stuck = Acceptance(5, True)
+    monkeypatch.setattr("aionotify.subscriber.acceptance", lambda transport: stuck)
+    monkeypatch.setattr("aionotify.stall.acceptance", lambda transport: stuck)
+    assert subscriber._watch_outstanding()
+    assert subscriber._watch_outstanding()
+    assert loop.timers == 1
+    loop.advance(STALL * 1.3)
+    assert transport.aborted
+    assert feed.stats.disconnected == {DisconnectReason.STALLED: 1}
+
+
+def test_watched_client_that_lags_stays_watched(
+    loop: HandLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Progress ends the watch of a heartbeat, but not while the transport is paused."""
+    subscriber, transport, _ = connected(room=0)
+    now = Acceptance(5, True)
+    monkeypatch.setattr("aionotify.subscriber.acceptance", lambda transport: now)
+    monkeypatch.setattr("aionotify.stall.acceptance", lambda transport: now)
+    subscriber._watch_outstanding()
+    loop.advance(STALL * 0.3)
+    subscriber.write(b"batch", 7)
+    now = Acceptance(6, True)
+    loop.advance(STALL * 0.3)
+    assert subscriber.connected
+    assert loop.timers == 1
+    loop.advance(STALL * 1.5)
     assert transport.aborted

@@ -2,11 +2,14 @@
 
 import pytest
 
+from aionotify.encoders import EVENT_STREAM
 from aionotify.eventstream import EventStream
 from aionotify.ids import IdSource
 from aionotify.subscriber import State, Subscriber
 from aionotify.topic import Topic
-from tests.support.builders import NOW, STALL_TIMEOUT, append, new_topic
+from tests.support.builders import NOW, STALL_TIMEOUT, LiveTopic, append, new_topic
+from tests.support.loop import HandLoop
+from tests.support.transport import FakeTransport
 
 
 class Calls:
@@ -71,3 +74,75 @@ def test_unsubscribe_is_idempotent(topic: Topic, calls: Calls) -> None:
     topic.unsubscribe(other)
     assert topic.stats.connections.total() == 0
     assert calls.empty == [topic]
+
+
+# -------------------------------------------------------------------------------------- replays
+
+
+@pytest.mark.parametrize("since", [None, 1])
+def test_head_precedes_replay_by_a_turn(loop: HandLoop, since: int | None) -> None:
+    """Some clients lose what they receive together with the head of a 101.
+
+    What is published meanwhile follows the replay.
+    """
+    live = LiveTopic()
+    live.publish()
+    subscriber = EventStream(STALL_TIMEOUT, chunked=False)
+    client = FakeTransport(subscriber)
+    if since is None:
+        recents = live.topic.history.between(0, 1000)
+        live.topic.subscribe_recent(subscriber, recents, b"head")
+    else:
+        live.topic.subscribe_since(subscriber, since, b"head")
+    live.publish()
+    assert (client.take(), client.writes) == (b"head", 1)
+    loop.turn()
+    assert client.take() == b""
+    loop.settle()
+    kinds = [each.partition(b"\n")[0] for each in client.take().split(b"\n\n")]
+    gap = [] if since is None else [b"event: gap"]
+    first, second = (b"id: %d" % id for id in live.ids)
+    assert kinds == [*gap, first, b"event: subscribed", second, b""]
+    assert subscriber.encoder is EVENT_STREAM
+
+
+def test_lagging_head_is_followed_by_replay(loop: HandLoop) -> None:
+    """A connection that cannot even take the head gets everything once it can."""
+    live = LiveTopic()
+    subscriber = EventStream(STALL_TIMEOUT, chunked=False)
+    client = FakeTransport(subscriber, room=0)
+    live.topic.subscribe_recent(subscriber, [], b"head")
+    loop.settle()
+    assert client.writes == 1
+    client.accept()
+    loop.settle()
+    assert client.take().startswith(b"headevent: subscribed\n")
+    assert client.sent.count(b"subscribed") == 0
+
+
+def test_catch_up_finishes_recents(loop: HandLoop) -> None:
+    """A reply comes behind the recent notifications, and behind what was published since."""
+    live = LiveTopic()
+    live.publish()
+    subscriber = EventStream(STALL_TIMEOUT, chunked=False)
+    client = FakeTransport(subscriber)
+    live.topic.subscribe_recent(subscriber, live.topic.history.between(0, 1000), b"")
+    live.publish()
+    live.topic.catch_up(subscriber)
+    data = client.take()
+    for id in live.ids:
+        assert b"id: %d\n" % id in data
+    loop.settle()
+    assert client.take() == b""
+
+
+def test_vanished_client_is_not_replayed(loop: HandLoop) -> None:
+    live = LiveTopic()
+    live.publish()
+    subscriber = EventStream(STALL_TIMEOUT, chunked=False)
+    client = FakeTransport(subscriber)
+    live.topic.subscribe_since(subscriber, 1, b"head")
+    client.lose()
+    loop.settle()
+    assert client.take() == b"head"
+    assert not live.topic.replaying

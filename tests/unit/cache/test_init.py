@@ -11,6 +11,7 @@ import pytest
 import aionotify.cache
 import aionotify.cache.memcached
 import aionotify.cache.replicator
+from aionotify.net import Address
 from tests.support import MemcachedProcess, eventually, turning_loop
 from tests.support.cache_nodes import CacheNode, address_of, key, note, put, running_node, value
 from tests.support.fault_server import (
@@ -20,6 +21,7 @@ from tests.support.fault_server import (
     closes,
     never_answers,
 )
+from tests.support.memcached_tools import answers
 
 
 def levels(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -84,19 +86,17 @@ async def test_second_address_is_found_in_the_background(
     monkeypatch.setattr(aionotify.cache, "START_TIMEOUT", 0.1)
     monkeypatch.setattr(aionotify.cache.memcached, "CONNECT_TIMEOUT", 0.2)
 
-    def look_up(host: str, port: int, **_: object) -> list[tuple[object, ...]]:
-        hosts = ("127.0.0.99", "127.0.0.1")
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port)) for each in hosts]
-
-    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(socket, "getaddrinfo", answers("127.0.0.99", "127.0.0.1"))
     async with (
         FakeMemcached() as fake,
         FakeMemcached(never_answers, host="127.0.0.99", port=fake.port) as hole,
-        running_node(fake) as node,
     ):
+        node = CacheNode(Address("cache", fake.port))
+        await node.broker.start()
         assert not node.cache.connected
         await eventually(lambda: node.cache.connected, 3, "the second address is found")
-        assert hole.connected
+        assert len(hole.connected) >= 2
+        await node.broker.stop()
 
 
 async def test_one_connection_is_enough() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 import aionotify.cache
 from aionotify.cache.format import MARKER, PRESENCE, part_key
+from aionotify.cache.replicator import MAX_BULK
 from aionotify.notification import Draft
 from tests.support import MemcachedProcess, eventually, turning_loop
 from tests.support.cache_nodes import CacheNode, address_of, key, note, running_node
@@ -60,9 +61,10 @@ async def test_many_topics_are_stored_and_marked(
 ) -> None:
     """20,000 of them, none of which is written when the server is told to stop.
 
-    They take half of the time-out at most, and 0.5 s usually; other processes do not count.
+    They take 0.5 s of the processor usually, and twice that under coverage; other processes do not
+    count.
     """
-    limit = aionotify.cache.STOP_TIMEOUT / 2
+    limit = aionotify.cache.STOP_TIMEOUT
     monkeypatch.setattr(aionotify.cache, "STOP_TIMEOUT", 9)
     node = CacheNode(address_of(memcached))
     await node.broker.start()
@@ -174,12 +176,13 @@ async def test_stop_that_takes_too_long_says_how_many(
         node.add(*(note(number, topic=f"topic{number}") for number in range(1000)))
         started = time.monotonic()
         await node.broker.stop()
-        assert time.monotonic() - started < 0.4
+        assert time.monotonic() - started < 1
         written = sum(key(f"topic{number}") in fake.values for number in range(1000))
         assert 0 < written < 1000
         (line,) = warnings(caplog)
         number = int(line.split()[6])
-        assert 1000 - written <= number <= 1000 - written + 64
+        # The last round may have been stored, but not been confirmed.
+        assert 1000 - written <= number <= 1000 - written + MAX_BULK
         assert line.endswith("topics not written to memcached (not finished within 0.25 s)")
         assert MARKER not in fake.values
 

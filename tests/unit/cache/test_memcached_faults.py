@@ -68,6 +68,7 @@ async def test_wrong_value_is_an_error(fault: Fault) -> None:
         "twice the same key": b"VALUE k 0 1 1\r\nx\r\nVALUE k 0 1 1\r\nx\r\nEND\r\n",
         "negative after positive": b"VALUE k 0 9 1\r\n123456789\r\nVALUE l 0 -2 1\r\nEND\r\n",
         "shorter than declared": b"VALUE k 0 1 1\r\nxyz\r\nEND\r\n",
+        "without an end": b"VALUE k 0 1 1\r\nxyzEND\r\n",
         "more than all together": b"VALUE k 0 %d 1\r\n" % (64 * 1024 * 1024 + 1),
         "cas that is no number": b"VALUE k 0 1 one\r\nx\r\nEND\r\n",
     }.items(),

@@ -62,7 +62,7 @@ async def test_waiting_ends_when_its_topic_goes_in_mid_round(
     else:
         await rounds.drain()
     assert stored.done()
-    assert read.done()
+    assert read.result() is (command == "store"), "it was merged into a topic that is gone"
     assert rounds.replicator._replicas == {}
     assert not rounds.replicator.pending
 

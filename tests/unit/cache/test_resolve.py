@@ -54,6 +54,14 @@ async def test_repeated_address_is_tried_once(monkeypatch: pytest.MonkeyPatch) -
     assert await resolve(Address("cache", 11211)) == ["127.0.0.1", "::1"]
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_address_is_not_looked_up(host: str, hanging: None) -> None:
+    """It takes neither a name server nor a thread."""
+    threads = threading.active_count()
+    assert await resolve(Address(host, 11211)) == [host]
+    assert threading.active_count() == threads
+
+
 async def test_ipv4_is_used_first(
     memcached: MemcachedProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
