@@ -1,5 +1,7 @@
 """The application: its components, and the application mounted in another one."""
 
+import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -16,6 +18,7 @@ from aionotify.keys import CACHE, HUB, NOTIFIER, SETTINGS
 from aionotify.notifier import Notifier
 from aionotify.settings import Settings
 from tests.support import alone, exchange
+from tests.support.raw_client import handshake
 
 Serve = Callable[[web.Application], Awaitable[TestServer]]
 
@@ -40,15 +43,23 @@ def test_default_settings_without_argument() -> None:
 
 async def test_app_is_set_up_a_second_time() -> None:
     """As by a test client, or a supervisor that restarts the server in its process."""
-    app = create_app(alone())
-    for _ in range(2):
+    app = create_app(alone(shutdown_grace=0.1))
+    for hurried in (True, False):
         server = TestServer(app)
         await server.start_server()
         assert server.port is not None
-        await frames(f"ws://127.0.0.1:{server.port}/ws", 0)
         answer = await exchange(server.port, b"POST /notifications HTTP/1.1", b"Content-Length: 0")
         assert answer.status == b"HTTP/1.1 400 Bad Request"
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(handshake())
+        await reader.readuntil(b"\r\n\r\n")
+        if hurried:
+            app[HUB].hurry()
+        started = time.monotonic()
         await server.close()
+        # The client does not answer. It has the whole grace period, unless the server hurries.
+        assert hurried or time.monotonic() - started >= 0.1
+        writer.close()
 
 
 async def frames(url: str, count: int) -> list[str]:
