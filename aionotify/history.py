@@ -271,30 +271,25 @@ class History:
         self._foreign = foreign
 
     def _evict(self) -> None:
-        count = max(0, len(self) - self._limit)
-        kept = self._bytes
-        for index in range(self._start, self._start + count):
-            kept -= self._sizes[index]
-        while kept > self._max_bytes and count < len(self) - 1:
-            kept -= self._sizes[self._start + count]
-            count += 1
-        if count:
-            self._drop(count)
+        while len(self) > self._limit or (self._bytes > self._max_bytes and len(self) > 1):
+            self._drop(1)
 
     def _drop(self, count: int) -> None:
-        end = self._start + count
-        freed = sum(self._sizes[self._start : end])
-        self.complete_since = max(self.complete_since, self._entries[end - 1].id)
-        if self._ranks:
-            for each in self._entries[self._start : end]:
-                self._ranks.pop(each.id, None)
-        self._account(-freed, -count)
+        entries, sizes = self._entries, self._sizes
+        # A loop, because almost always one entry is dropped for one that was appended.
+        for index in range(self._start, self._start + count):
+            id, size = entries[index].id, sizes[index]
+            self._account(-size, -1)
+            if id > self.complete_since:
+                self.complete_since = id
+            if self._ranks:
+                self._ranks.pop(id, None)
+            # Its place stays for a while, but not the entry: it may be large.
+            entries[index] = _GONE
         self._dropped = True
         self.first += count
-        self._start = end
-        # The places of dropped entries stay for a while, but not the entries: they may be large.
-        self._entries[end - count : end] = [_GONE] * count
-        if end > COMPACT_AFTER and end * 2 > len(self._entries):
-            del self._entries[:end]
-            del self._sizes[:end]
+        self._start += count
+        if self._start > COMPACT_AFTER and self._start * 2 > len(entries):
+            del entries[: self._start]
+            del sizes[: self._start]
             self._start = 0
