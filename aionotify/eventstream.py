@@ -4,9 +4,6 @@ from aionotify.encoders import CHUNKED_EVENT_STREAM, EVENT_STREAM
 from aionotify.stats import ClientKind
 from aionotify.subscriber import State, Subscriber
 
-CLOSE_TIMEOUT = 5.0
-"""Seconds in which pending data is flushed when a stream ends."""
-
 
 class EventStream(Subscriber):
     """A client of server-sent events. Anything it sends after its request is ignored."""
@@ -41,9 +38,9 @@ class EventStream(Subscriber):
             self._watch_outstanding()
             self.transport.write(self._format.comment)
 
-    def close_for_restart(self) -> None:
+    def close_for_restart(self, timeout: float) -> None:
         """End the stream: the client reconnects by itself, with the last id that it saw."""
         if self.state < State.CLOSING:
             self.transport.write(self._format.end_of_stream)
-            self._close_within(CLOSE_TIMEOUT)
+            self._close_within(timeout)
             self.transport.close()

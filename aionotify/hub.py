@@ -199,8 +199,12 @@ class Hub:
         """Ping all subscribers every `interval` seconds, forever."""
         while True:
             await asyncio.sleep(interval)
-            async for subscriber in yielding(self.subscribers()):
-                subscriber.ping(interval)
+            await self._ping_all(interval)
+
+    async def _ping_all(self, interval: float) -> None:
+        # Apart, so that no variable keeps the last client alive until the next heartbeat.
+        async for subscriber in yielding(self.subscribers()):
+            subscriber.ping(interval)
 
     async def expire_loop(self) -> None:
         """Drop expired notifications and the topics that become empty, forever."""
@@ -231,7 +235,8 @@ class Hub:
         started = time.monotonic()
         interval = min(CLOSE_INTERVAL, grace / 2 / max(1, len(clients)))
         for number, client in enumerate(clients):
-            client.close_for_restart()
+            # The grace period decides, and not the time that an answer may take otherwise.
+            client.close_for_restart(grace + 1)
             if not self._hurried:
                 await asyncio.sleep(max(0, started + number * interval - time.monotonic()))
         # An event to wait for would cost memory for each client, idle or not.

@@ -154,8 +154,11 @@ class Subscriber(asyncio.Protocol):
         """Send a heartbeat; called every `interval` seconds."""
         raise NotImplementedError
 
-    def close_for_restart(self) -> None:
-        """Close the connection so that the client reconnects: the server is stopping."""
+    def close_for_restart(self, timeout: float) -> None:
+        """Close the connection so that the client reconnects: the server is stopping.
+
+        A client that has not done its part within `timeout` seconds is disconnected.
+        """
         raise NotImplementedError
 
     def disconnect(self, message: str, reason: DisconnectReason) -> None:

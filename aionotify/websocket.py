@@ -155,18 +155,18 @@ class WebSocketSubscriber(Subscriber):
             self.missed_pongs += 1
             self.transport.write(encode_frame(Opcode.PING, b""))
 
-    def close_for_restart(self) -> None:
+    def close_for_restart(self, timeout: float) -> None:
         """Close with 1012."""
-        self.close(CloseCode.SERVICE_RESTART, "the server is restarting, please reconnect")
+        self.close(CloseCode.SERVICE_RESTART, "the server is restarting, please reconnect", timeout)
 
-    def close(self, code: int, reason: str = "") -> None:
+    def close(self, code: int, reason: str = "", timeout: float = CLOSE_TIMEOUT) -> None:
         """Start the closing handshake (§7.1.2); disconnect if it is not answered in time."""
         if self.state < State.CLOSING:
             self.topic.stats.closed[code] += 1
             if code != CloseCode.SERVICE_RESTART:  # "stopping" in the log covers all of these
                 self._report(f"close {code}", f"{reason} ({code})")
             self.transport.write(encode_close(code, reason))
-            self._close_within(CLOSE_TIMEOUT)
+            self._close_within(timeout)
 
     def skip_to(self, first: int, id: int) -> None:
         """Report the gap to a JSON client; close a text client, which cannot be told, with 1013."""

@@ -1,13 +1,16 @@
 """One client of server-sent events: heartbeat, and end of the stream."""
 
 from aionotify.encoders import CHUNKED_EVENT_STREAM, EVENT_STREAM
-from aionotify.eventstream import CLOSE_TIMEOUT, EventStream
+from aionotify.eventstream import EventStream
 from aionotify.stats import ClientKind
 from tests.support.builders import STALL_TIMEOUT, FakeFeed
 from tests.support.loop import HandLoop
 from tests.support.transport import FakeTransport
 
 HEARTBEAT = 25
+
+CLOSE_TIMEOUT = 5.0
+"""Seconds in which a stream that is closed must end."""
 
 
 class Client:
@@ -76,8 +79,8 @@ def test_restart_ends_stream_after_pending_data(loop: HandLoop) -> None:
     """A client that is slow gets everything written before; the next connection resumes there."""
     client = Client(room=0)
     client.subscriber.write(b"pending", 1)
-    client.subscriber.close_for_restart()
-    client.subscriber.close_for_restart()
+    client.subscriber.close_for_restart(CLOSE_TIMEOUT)
+    client.subscriber.close_for_restart(CLOSE_TIMEOUT)
     assert client.feed.unsubscribed == [client.subscriber]
     assert client.subscriber.connected
     client.transport.accept()
@@ -91,7 +94,7 @@ def test_restart_ends_stream_after_pending_data(loop: HandLoop) -> None:
 def test_restart_ends_chunked_stream(loop: HandLoop) -> None:
     """The last chunk tells the client that the response is complete."""
     client = Client(chunked=True)
-    client.subscriber.close_for_restart()
+    client.subscriber.close_for_restart(CLOSE_TIMEOUT)
     loop.settle()
     assert client.transport.take() == b"0\r\n\r\n"
     assert not client.subscriber.connected
@@ -101,7 +104,7 @@ def test_restart_disconnects_stalled_stream(loop: HandLoop) -> None:
     """A client that does not read its pending data is disconnected in the end."""
     client = Client(room=0)
     client.subscriber.write(b"pending", 1)
-    client.subscriber.close_for_restart()
+    client.subscriber.close_for_restart(CLOSE_TIMEOUT)
     loop.advance(CLOSE_TIMEOUT - 0.1)
     assert client.subscriber.connected
     loop.advance(0.2)

@@ -43,7 +43,7 @@ class RecordingSubscriber(WebSocketSubscriber):
     def reply(self, text: str) -> None:
         self.replies.append(text)
 
-    def close(self, code: int, reason: str = "") -> None:
+    def close(self, code: int, reason: str = "", timeout: float = 5) -> None:
         self.closed.append((code, reason))
 
 

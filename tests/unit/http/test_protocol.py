@@ -20,11 +20,12 @@ from tests.support import Answer, alone, converse, eventually, exchange, free_po
 from tests.support.raw_client import handshake
 from tests.support.serving import serving
 
+EAGER = sys.version_info >= (3, 12)  # aiohttp then answers before it can read the end of the input
+
 TIMEOUT = 0.1
 """Seconds of the timeouts in the tests that wait for them."""
 
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
-
 POST = b"POST /notifications HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b"
 
 CLOSE_FRAME = b"\x88"
@@ -122,11 +123,6 @@ async def test_websocket_is_never_idle() -> None:
         assert await converse(port, b"") == b""
         await client.send("admin:still there")
         assert await asyncio.wait_for(client.recv(), 5) == "[Notification] still there"
-
-
-EAGER = sys.version_info >= (3, 12)
-"""aiohttp 3.14.5 starts its tasks at once there (`eager_start`): a request is answered before the
-server can read that the client sends nothing more."""
 
 
 async def half_closed(port: int, request: bytes) -> bytes:
