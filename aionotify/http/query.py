@@ -90,7 +90,7 @@ def _parse_last_event_id(request: web.Request) -> int | None:
     if not text:
         return parse_since(request)
     # An id that is not ours gets a gap, by way of 0, which is older than every id. An EventSource
-    # cannot choose what it sends, and after any status but 200 it would never reconnect.
+    # cannot choose its header, and after any status but 200 it would never reconnect.
     return int(text) if _ID.fullmatch(text) else 0
 
 

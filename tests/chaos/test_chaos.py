@@ -16,9 +16,11 @@ async def test_missed_notifications_are_reported(
 ) -> None:
     """100 clients and 200 notifications per second; every client gets everything, or a gap.
 
-    `--chaos-seconds` makes the run longer, `--chaos-seed` repeats the choices of an earlier run.
+    `--chaos-seconds` makes the run longer, `--chaos-seed` repeats the choices of an earlier run;
+    `-s` shows the seed of a run that passes, too.
     """
     seed = random.randrange(1_000_000) if chaos_seed is None else chaos_seed
+    print(f"seed {seed}")
     problems = await chaos(seed, chaos_seconds, memcached)
     if problems:
         shown = "\n".join(problems[:SHOWN])
