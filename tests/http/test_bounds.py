@@ -2,9 +2,6 @@
 
 import asyncio
 import json
-import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -126,19 +123,6 @@ def buffered(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return sizes
 
 
-@asynccontextmanager
-async def slow_client(running: RunningApp, request: bytes) -> AsyncIterator[socket.socket]:
-    """Subscribe a client with a small receive buffer, which a test reads from or not."""
-    loop = asyncio.get_running_loop()
-    with socket.socket() as client:
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        client.setblocking(False)
-        await loop.sock_connect(client, ("127.0.0.1", running.port))
-        await loop.sock_sendall(client, request)
-        await eventually(lambda: running.app[HUB].connected == 1)
-        yield client
-
-
 @pytest.mark.parametrize("kind", REQUESTS)
 async def test_recents_are_sent_in_bounded_batches(
     serve: Serve, kind: str, buffered: list[int]
@@ -146,7 +130,7 @@ async def test_recents_are_sent_in_bounded_batches(
     """100 of 60 kB: never more than one batch is buffered, and then the client is caught up."""
     running = await serve(recent_limit=100)
     published = await running.publish(*numbered(100))
-    async with slow_client(running, REQUESTS[kind]) as client:
+    async with running.unread_client(REQUESTS[kind]) as client:
         published += await running.publish("00100 live", "00101 live")
         loop, data = asyncio.get_running_loop(), b""
         while b"00101 live" not in data[-1000:]:

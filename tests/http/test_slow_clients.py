@@ -5,8 +5,6 @@ import contextlib
 import re
 import socket
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
 
@@ -22,19 +20,6 @@ SLICE = 2000
 """Bytes that a slow client reads ten times a second: 20 KB/s."""
 
 EVENTS = "GET {} HTTP/1.1\r\nHost: localhost\r\n\r\n"
-
-
-@asynccontextmanager
-async def connected(running: RunningApp, request: bytes) -> AsyncIterator[socket.socket]:
-    """Send `request` on a connection with a small receive buffer, from which nothing is read."""
-    loop = asyncio.get_running_loop()
-    with socket.socket() as client:
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        client.setblocking(False)
-        await loop.sock_connect(client, ("127.0.0.1", running.port))
-        await loop.sock_sendall(client, request)
-        await eventually(lambda: running.app[HUB].connected == 1)
-        yield client
 
 
 async def read_slowly(client: socket.socket, seconds: float) -> int:
@@ -70,7 +55,7 @@ async def test_steady_slow_reader_stays(serve: Serve, path: str) -> None:
         await running.publish(*["x" * 60_000] * 16)
     query = f"{path}{'' if path.endswith('&') else '?'}since={first.id}"
     request = EVENTS.format(query).encode() if path == "/events" else handshake(query)
-    async with connected(running, request) as slow, running.client() as live:
+    async with running.unread_client(request) as slow, running.client() as live:
         await read_slowly(slow, 1)
         await running.publish("Hello")
         async with asyncio.timeout(1):
@@ -87,7 +72,7 @@ async def test_unread_stream_is_stalled(serve: Serve, caplog: pytest.LogCaptureF
     Its data fits into the kernel's buffer, so only the heartbeat can notice.
     """
     running = await serve(stall_timeout=1, heartbeat=0.2)
-    async with connected(running, EVENTS.format("/events").encode()):
+    async with running.unread_client(EVENTS.format("/events").encode()):
         await running.publish("x" * 60_000, "x" * 60_000)
         with caplog.at_level("INFO", "aionotify"):
             await eventually(lambda: running.app[HUB].connected == 0, 5)
@@ -98,7 +83,7 @@ async def test_unread_stream_is_stalled(serve: Serve, caplog: pytest.LogCaptureF
 async def test_slow_websocket_is_not_silent(serve: Serve) -> None:
     """Pings that stand behind unread data cannot be answered yet."""
     running = await serve(stall_timeout=2, heartbeat=0.2)
-    async with connected(running, handshake()) as slow:
+    async with running.unread_client(handshake()) as slow:
         await running.publish("x" * 60_000, "x" * 60_000)
         assert await read_slowly(slow, 2) > 10 * SLICE
         assert disconnected(running) == {}
@@ -107,7 +92,7 @@ async def test_slow_websocket_is_not_silent(serve: Serve) -> None:
 async def test_silent_websocket_is_disconnected(serve: Serve) -> None:
     """A client that accepts everything and answers nothing is gone after two heartbeats."""
     running = await serve(stall_timeout=5, heartbeat=0.2)
-    async with connected(running, handshake()):
+    async with running.unread_client(handshake()):
         await eventually(lambda: running.app[HUB].connected == 0, 2)
     assert disconnected(running) == {DisconnectReason.SILENT: 1}
 
@@ -116,7 +101,7 @@ async def test_lagging_stream_gets_exact_gap(
     serve: Serve,
 ) -> None:
     running = await serve(history_limit=10)
-    async with connected(running, EVENTS.format("/events").encode()) as client:
+    async with running.unread_client(EVENTS.format("/events").encode()) as client:
         published = []
         for number in range(300):
             published += await running.publish(f"{number} " + "x" * 60_000)
@@ -139,7 +124,7 @@ async def test_lagging_stream_gets_exact_gap(
 
 async def test_stall_timeout_disconnects(serve: Serve) -> None:
     running = await serve(stall_timeout=1)
-    async with connected(running, EVENTS.format("/events").encode()):
+    async with running.unread_client(EVENTS.format("/events").encode()):
         for _ in range(200):
             await running.publish("x" * 60_000)
             await asyncio.sleep(0)

@@ -1,5 +1,6 @@
-"""A WebSocket server whose every connection follows a script, for what ours never does."""
+"""Servers that follow a script on every connection, for what ours never does."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -58,3 +59,16 @@ async def running_peer(*scripts: Script, port: int | None = None) -> AsyncIterat
     async with TestServer(app, port=port) as server:
         peer.url = str(server.make_url("/"))
         yield peer
+
+
+@asynccontextmanager
+async def answering(response: bytes) -> AsyncIterator[int]:
+    """Run a server that sends `response` to every request, without a body. Yield its port."""
+
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(response)
+        writer.close()
+
+    async with await asyncio.start_server(respond, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1]

@@ -8,7 +8,7 @@ import pytest
 from aionotify.client import Refused, listen
 from tests.support import eventually, free_port
 from tests.support.listener import listening
-from tests.support.peer import notification_frame, running_peer, sends
+from tests.support.peer import answering, notification_frame, running_peer, sends
 
 
 async def silent(writer: asyncio.StreamWriter) -> None:
@@ -92,13 +92,7 @@ async def test_broken_handshake_is_retried(answer: Answer) -> None:
 
 async def test_forbidden_is_final() -> None:
     """As from a server, or a proxy, that does not want this client."""
-
-    async def forbid(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b'HTTP/1.1 403 Forbidden\r\nContent-Length: 16\r\n\r\n{"detail":"No."}')
-        writer.close()
-
-    async with await asyncio.start_server(forbid, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
+    forbidden = b'HTTP/1.1 403 Forbidden\r\nContent-Length: 16\r\n\r\n{"detail":"No."}'
+    async with answering(forbidden) as port:
         with pytest.raises(Refused, match=r"No\. \(HTTP 403\)"):
             await anext(listen(f"http://127.0.0.1:{port}"))

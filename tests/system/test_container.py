@@ -11,6 +11,7 @@ import pytest
 from tests.support import ROOT, free_port, running_server
 from tests.support.documents import read
 from tests.support.environment import without_memcached
+from tests.support.peer import answering
 
 SCRIPT = ROOT / "docker" / "healthcheck.py"
 NO_PROXY = f"http://127.0.0.1:{free_port()}"
@@ -41,14 +42,7 @@ async def test_health_check_notices_a_dead_server() -> None:
 
 async def test_health_check_notices_another_server() -> None:
     """Or ours with an error: anything but 200 is no health."""
-
-    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
-        writer.close()
-
-    async with await asyncio.start_server(respond, "127.0.0.1", 0) as other:
-        port = other.sockets[0].getsockname()[1]
+    async with answering(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n") as port:
         assert await check({"AIONOTIFY_PORT": str(port)}) == 1
 
 

@@ -169,14 +169,23 @@ async def test_clock_ahead_hides_no_acknowledged(store: Store) -> None:
     assert [each.message for each in page.notifications] == [*wanted[1:], "b2"]
 
 
-async def test_expired_publish_of_another_server_is_a_gap(store: Store) -> None:
-    """It was never read here, and memcached has forgotten it."""
+async def expired_unread(store: Store) -> tuple[Process, Process, int]:
+    """Start two servers; a publish of the first expires before the second one reads it.
+
+    The id is the second server's position before it.
+    """
     one, two = await started(), await started()
     position = (await two.notifier.recent()).id
     for server in (one, two, one, two):
         await server.check()
     await publish(one, "never read")
     store.clock.now += 5
+    return one, two, position
+
+
+async def test_expired_publish_of_another_server_is_a_gap(store: Store) -> None:
+    """It was never read here, and memcached has forgotten it."""
+    one, two, position = await expired_unread(store)
     assert await since(two, position) == ([], False)
     await one.broker.stop()
     await two.broker.stop()
@@ -184,12 +193,7 @@ async def test_expired_publish_of_another_server_is_a_gap(store: Store) -> None:
 
 async def test_clean_stop_beside_another_server_promises_nothing(store: Store) -> None:
     """A notification of the other one may have expired unread in the meantime."""
-    one, two = await started(), await started()
-    position = (await two.notifier.recent()).id
-    for server in (one, two, one, two):
-        await server.check()
-    await publish(one, "never read")
-    store.clock.now += 5
+    one, two, position = await expired_unread(store)
     await two.broker.stop()
     two = await started()
     assert await since(two, position) == ([], False)
