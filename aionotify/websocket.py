@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 import sys
-from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from aionotify.encoders import TEXT, Encoder
 from aionotify.errors import ProtocolError
@@ -17,6 +17,7 @@ from aionotify.frames import (
     encode_close,
     encode_frame,
 )
+from aionotify.inbox import Inbox
 from aionotify.stats import ClientKind, DisconnectReason
 from aionotify.subscriber import State, Subscriber
 
@@ -38,17 +39,6 @@ MAX_MISSED_PONGS = 2
 Receive = Callable[["WebSocketSubscriber", str], Awaitable[None]]
 
 
-class _Inbox:
-    """Input that is processed in order: messages, and what ends the connection after them."""
-
-    __slots__ = ("ending", "messages")
-
-    def __init__(self) -> None:
-        self.messages: deque[str] = deque()
-        self.ending: bytes | ProtocolError | None = None
-        """The payload of a close frame, or a violation. Nothing after it is read."""
-
-
 class WebSocketSubscriber(Subscriber):
     """A WebSocket client after the handshake.
 
@@ -57,12 +47,11 @@ class WebSocketSubscriber(Subscriber):
     """
 
     __slots__ = (
-        "_drained",
+        "_inbox",
         "_limit",
         "_pong",
         "_reader",
         "_receive",
-        "_task",
         "admin",
         "missed_pongs",
         "topic_name",
@@ -90,8 +79,7 @@ class WebSocketSubscriber(Subscriber):
         # Exists only while a frame is incomplete: an idle client is a tenth smaller without it.
         self._reader: FrameReader | None = None
         self._receive = receive
-        self._task: asyncio.Task[None] | None = None
-        self._drained: asyncio.Future[None] | None = None
+        self._inbox: Inbox | None = None
         self._pong: bytes | None = None
 
     @property
@@ -108,12 +96,13 @@ class WebSocketSubscriber(Subscriber):
         if self._reader is None:
             self._reader = FrameReader(self._limit)
         self._reader.feed(data)
-        if self._task is None:
-            inbox = _Inbox()
+        if self._inbox is None:
+            inbox = Inbox(partial(self._receive, self), self._throttled)
             if self._read_frames(inbox) or inbox.messages:
                 if not self.transport.is_closing():
                     self.transport.pause_reading()
-                self._task = asyncio.get_running_loop().create_task(self._process(inbox))
+                self._inbox = inbox
+                inbox.task = asyncio.get_running_loop().create_task(self._process(inbox))
             else:
                 self._end(inbox.ending)
 
@@ -124,11 +113,11 @@ class WebSocketSubscriber(Subscriber):
     def connection_lost(self, exc: Exception | None) -> None:
         """Unsubscribe the client. A message that is being published still is."""
         super().connection_lost(exc)
-        self._wake_drain()
+        self._wake_inbox()
 
     def resume_writing(self) -> None:
         """Continue delivery, and send the pong that had to wait."""
-        self._wake_drain()
+        self._wake_inbox()
         super().resume_writing()
         if self.writable and self._pong is not None:
             self.transport.write(encode_frame(Opcode.PONG, self._pong))
@@ -176,7 +165,7 @@ class WebSocketSubscriber(Subscriber):
         else:
             super().skip_to(first, id)
 
-    def _read_frames(self, inbox: _Inbox) -> bool:
+    def _read_frames(self, inbox: Inbox) -> bool:
         """Read the frames of one turn into `inbox`; return whether more may wait."""
         reader = self._reader
         if reader is None:
@@ -196,7 +185,7 @@ class WebSocketSubscriber(Subscriber):
             return False
         return True
 
-    def _handle_frame(self, opcode: Opcode, payload: bytes, inbox: _Inbox) -> None:
+    def _handle_frame(self, opcode: Opcode, payload: bytes, inbox: Inbox) -> None:
         if opcode == Opcode.CLOSE:
             decode_close(payload)
             inbox.ending = payload
@@ -267,34 +256,23 @@ class WebSocketSubscriber(Subscriber):
         self.state = max(self.state, State.DRAINING)
         self._reader = None
 
-    async def _process(self, inbox: _Inbox) -> None:
-        """Process the client's messages until none is left, one turn of the loop at a time."""
-        messages = inbox.messages
+    async def _process(self, inbox: Inbox) -> None:
+        """Process the client's messages, and then what ends the connection."""
         try:
-            while True:
-                while messages:
-                    await self._receive(self, messages.popleft())
-                    await self._drain()
-                if inbox.ending is not None:
-                    break
-                await asyncio.sleep(0)
-                if not self._read_frames(inbox) and not messages:
-                    break
-            self._task = None
+            await inbox.process(self._read_frames)
+            self._inbox = None
             self._end(inbox.ending)
             if not self.transport.is_closing():
                 self.transport.resume_reading()
         finally:
-            if self._task is not None:  # a bug in `receive`, which the event loop reports
-                self._task = None
+            if self._inbox is not None:  # a bug in `receive`, which the event loop reports
+                self._inbox = None
                 self.transport.abort()
 
-    async def _drain(self) -> None:
-        """Wait until the client has read enough of our replies."""
-        while self.state < State.CLOSING and self.transport.get_write_buffer_size() > MAX_UNSENT:
-            self._drained = asyncio.get_running_loop().create_future()
-            await self._drained
+    def _throttled(self) -> bool:
+        """Return whether the client must read our replies first. Not while it leaves."""
+        return self.state < State.CLOSING and self.transport.get_write_buffer_size() > MAX_UNSENT
 
-    def _wake_drain(self) -> None:
-        if self._drained is not None and not self._drained.done():
-            self._drained.set_result(None)
+    def _wake_inbox(self) -> None:
+        if self._inbox is not None:
+            self._inbox.wake()

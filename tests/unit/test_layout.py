@@ -33,6 +33,7 @@ ROOMS = (
     "fanout",
     "topic",
     "websocket",
+    "inbox",
     "eventstream",
     "subscriber",
     "stall",

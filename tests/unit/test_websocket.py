@@ -276,7 +276,7 @@ def test_disconnect_cancels_blocked_task(loop: HandLoop) -> None:
     loop.settle()
     loop.advance(STALL * 2)
     assert not client.subscriber.connected
-    assert client.subscriber._task is None
+    assert client.subscriber._inbox is None
     assert (loop.idle, loop.timers) == (True, 0)
 
 
@@ -285,11 +285,12 @@ def test_bug_disconnects_client(loop: HandLoop) -> None:
     client = Client()
     client.error = ValueError("a bug")
     client.say(masked(0x81, b"hello"))
-    task = client.subscriber._task
-    assert task is not None
+    inbox = client.subscriber._inbox
+    assert inbox is not None
+    assert inbox.task is not None
     loop.settle()
     assert client.transport.aborted
-    assert task.exception() is client.error
+    assert inbox.task.exception() is client.error
 
 
 def test_gap_closes_text_client(loop: HandLoop) -> None:
