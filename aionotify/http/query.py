@@ -14,6 +14,12 @@ from aionotify.text import shorten
 _TOPIC = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _ID = re.compile(r"[0-9]{1,16}")
 
+MAX_TOPICS = 50
+"""Topics that one client can subscribe to, or poll, at once."""
+
+MAX_PUBLISH_TOPICS = 100
+"""Topics to which one request can publish a message."""
+
 
 class Format(StrEnum):
     """The format in which a subscriber gets notifications: plain text, or JSON objects."""
@@ -62,8 +68,21 @@ def is_admin(request: web.Request) -> bool:
 def parse_topic(request: web.Request) -> str:
     """Return `?topic=`, or the default topic."""
     name = _parameter(request, "topic")
-    if name is None:
-        return MAIN
+    return MAIN if name is None else _check_topic(name)
+
+
+def parse_topics(request: web.Request, limit: int) -> tuple[str, ...]:
+    """Return the topics in `?topic=a,b`, each once, in this order; or the default topic."""
+    text = _parameter(request, "topic")
+    if text is None:
+        return (MAIN,)
+    names = tuple(dict.fromkeys(text.split(",")))
+    if len(names) > limit:
+        raise InvalidRequest(f"topic: {len(names)} topics (expected at most {limit})")
+    return tuple(map(_check_topic, names))
+
+
+def _check_topic(name: str) -> str:
     if not _TOPIC.fullmatch(name):
         raise _invalid("topic", name, "1 to 64 letters, digits, '_', '.' or '-'")
     return name

@@ -14,6 +14,7 @@ from aionotify.http.query import (
     is_admin,
     parse_since,
     parse_topic,
+    parse_topics,
     websocket_request,
 )
 
@@ -37,6 +38,37 @@ def get(target: str, **headers: str) -> web.Request:
 )
 def test_topic_is_parsed(query: str, topic: str) -> None:
     assert parse_topic(get(f"/{query}")) == topic
+
+
+@pytest.mark.parametrize(
+    ("query", "topics"),
+    [
+        ("", ("main",)),
+        ("?topic=a", ("a",)),
+        ("?topic=b,a", ("b", "a")),
+        ("?topic=b%2Ca", ("b", "a")),
+        ("?topic=b,a,b,b", ("b", "a")),
+        ("?topic=" + "a," * 50 + "a,b,c", ("a", "b", "c")),
+    ],
+)
+def test_topics_are_parsed(query: str, topics: tuple[str, ...]) -> None:
+    """In their order, each once; duplicates do not count towards the limit."""
+    assert parse_topics(get(f"/{query}"), 3) == topics
+
+
+@pytest.mark.parametrize(
+    ("query", "sentence"),
+    [
+        ("a,b,c,d", "topic: 4 topics (expected at most 3)"),
+        ("a,", "topic: invalid value '' (expected 1 to 64 letters, digits, '_', '.' or '-')"),
+        ("a, b", "topic: invalid value ' b' (expected 1 to 64 letters, digits, '_', '.' or '-')"),
+        ("", "topic: invalid value '' (expected 1 to 64 letters, digits, '_', '.' or '-')"),
+    ],
+)
+def test_invalid_topics_are_named(query: str, sentence: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        parse_topics(get(f"/?topic={query.replace(' ', '%20')}"), 3)
+    assert str(caught.value) == sentence
 
 
 @pytest.mark.parametrize(
