@@ -47,8 +47,8 @@ class Encoder(Protocol):
         `id` is the position from which the client misses nothing anymore.
         """
 
-    def subscribed(self, topic: str, id: int) -> bytes:
-        """Encode that a client is caught up with `topic`, up to the position `id`."""
+    def subscribed(self, topics: Sequence[str], id: int) -> bytes:
+        """Encode that a client is caught up with `topics`, up to the position `id`."""
 
     def opening(self, cursor: int) -> bytes:
         """Return the bytes that come before the notifications from position `cursor` on."""
@@ -90,7 +90,7 @@ class TextEncoder(_LiveEncoder):
         """Return None: the text format cannot report gaps."""
         return
 
-    def subscribed(self, topic: str, id: int) -> bytes:
+    def subscribed(self, topics: Sequence[str], id: int) -> bytes:
         """Return nothing: the text format has no positions."""
         return b""
 
@@ -108,9 +108,9 @@ class JsonEncoder(_LiveEncoder):
         """Return a frame with `{"type":"gap","missed":17,"id":"…"}`."""
         return encode_frame(Opcode.TEXT, _gap(missed, id))
 
-    def subscribed(self, topic: str, id: int) -> bytes:
+    def subscribed(self, topics: Sequence[str], id: int) -> bytes:
         """Return a frame with `{"type":"subscribed","topics":["main"],"id":"…"}`."""
-        return encode_frame(Opcode.TEXT, _subscribed(topic, id))
+        return encode_frame(Opcode.TEXT, _subscribed(topics, id))
 
 
 class EventStreamEncoder(_LiveEncoder):
@@ -136,9 +136,9 @@ class EventStreamEncoder(_LiveEncoder):
         """Return an event of type `gap`, with the id from which the stream is complete again."""
         return b"event: gap\nid: %d\ndata: %b\n\n" % (id, _gap(missed, id))
 
-    def subscribed(self, topic: str, id: int) -> bytes:
+    def subscribed(self, topics: Sequence[str], id: int) -> bytes:
         """Return an event of type `subscribed`. Its id lets a client resume that saw nothing."""
-        return b"event: subscribed\nid: %d\ndata: %b\n\n" % (id, _subscribed(topic, id))
+        return b"event: subscribed\nid: %d\ndata: %b\n\n" % (id, _subscribed(topics, id))
 
 
 class ChunkedEventStreamEncoder(EventStreamEncoder):
@@ -158,9 +158,9 @@ class ChunkedEventStreamEncoder(EventStreamEncoder):
         """Return the event in a chunk."""
         return chunk(super().gap(missed, id))
 
-    def subscribed(self, topic: str, id: int) -> bytes:
+    def subscribed(self, topics: Sequence[str], id: int) -> bytes:
         """Return the event in a chunk."""
-        return chunk(super().subscribed(topic, id))
+        return chunk(super().subscribed(topics, id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +173,7 @@ class ReplayEncoder:
 
     live: Encoder
     end: int
-    topic: str
+    topics: tuple[str, ...]
     position: int
     source: Snapshot | None = None
     start: int = 0
@@ -192,9 +192,9 @@ class ReplayEncoder:
         """Encode a gap as the live encoder does."""
         return self.live.gap(missed, id)
 
-    def subscribed(self, topic: str, id: int) -> bytes:
+    def subscribed(self, topics: Sequence[str], id: int) -> bytes:
         """Encode a position as the live encoder does."""
-        return self.live.subscribed(topic, id)
+        return self.live.subscribed(topics, id)
 
     def opening(self, cursor: int) -> bytes:
         """Return the gap at the start of the replay."""
@@ -202,7 +202,7 @@ class ReplayEncoder:
 
     def caught_up(self, id: int | None = None) -> bytes:
         """Return the client's position, which is told at the end of the replay."""
-        return self.live.subscribed(self.topic, self.position if id is None else id)
+        return self.live.subscribed(self.topics, self.position if id is None else id)
 
 
 def chunk(data: bytes) -> bytes:
@@ -241,8 +241,8 @@ def _gap(missed: int | None, id: int) -> bytes:
     return compact_json({"type": "gap", "missed": missed, "id": str(id)})
 
 
-def _subscribed(topic: str, id: int) -> bytes:
-    return compact_json({"type": "subscribed", "topics": [topic], "id": str(id)})
+def _subscribed(topics: Sequence[str], id: int) -> bytes:
+    return compact_json({"type": "subscribed", "topics": [*topics], "id": str(id)})
 
 
 TEXT = TextEncoder()

@@ -2,11 +2,12 @@
 
 import asyncio
 import time
+from typing import Protocol
 
 from aionotify.encoders import Encoder
 from aionotify.stats import DisconnectReason
-from aionotify.subscriber import State, Subscriber
-from aionotify.topic import Topic
+from aionotify.subscriber import State
+from aionotify.topic import Batches, Topic
 
 TIME_SLICE = 0.004
 """Seconds after which live delivery yields to the event loop."""
@@ -17,8 +18,16 @@ REPLAY_SLICE = 0.002
 CLOCK_CHECK_EVERY = 32
 """Subscribers visited between two looks at the clock."""
 
-MAX_CACHED_BATCHES = 16
-"""Encoded batches kept during one slice: a mebibyte at most."""
+
+class Replay(Protocol):
+    """Subscribers that are behind: those of a topic, or one of several topics."""
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether there are any."""
+
+    def replay(self, deadline: float) -> None:
+        """Write to them until the monotonic time `deadline`, but at least once."""
 
 
 class Fanout:
@@ -35,12 +44,20 @@ class Fanout:
 
     def __init__(self) -> None:
         self._active: dict[Topic, None] = {}
-        self._replaying: dict[Topic, None] = {}
+        self._replaying: dict[Replay, None] = {}
         self._scheduled = False
 
     def wake(self, topic: Topic) -> None:
         """Schedule `topic`: it has a new notification or a subscriber that is writable again."""
         self._active[topic] = None
+        self._schedule()
+
+    def wake_replay(self, replay: Replay) -> None:
+        """Schedule a replay beside those of the topics."""
+        self._replaying[replay] = None
+        self._schedule()
+
+    def _schedule(self) -> None:
         if not self._scheduled:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._run)
@@ -66,20 +83,20 @@ class Fanout:
             finally:
                 if not done:
                     self._active[topic] = None
-                if topic.replaying:
+                if topic.is_behind:
                     self._replaying[topic] = None
             if time.monotonic() > deadline:
                 break
 
     def _run_replays(self, deadline: float) -> None:
         while self._replaying:
-            topic = next(iter(self._replaying))
-            del self._replaying[topic]
+            replay = next(iter(self._replaying))
+            del self._replaying[replay]
             try:
-                self._replay(topic, deadline)
+                replay.replay(deadline)
             finally:
-                if topic.replaying:
-                    self._replaying[topic] = None
+                if replay.is_behind:
+                    self._replaying[replay] = None
             if time.monotonic() > deadline:
                 break
 
@@ -89,7 +106,7 @@ class Fanout:
         # costs 127 ns written out, 153 with `Subscriber.write` called, 254 split into methods; a
         # delivery over loopback costs 7,100. The call is worth its 0.4 %, the split not its 1.8 %.
         pending, history = topic.pending, topic.history
-        head, batches, is_open = history.head, _Batches(topic), State.OPEN
+        head, batches, is_open = history.head, Batches(topic), State.OPEN
         encoder: Encoder | None = None
         cursor, end, batch, delivered = -1, -1, b"", 0
         while pending or topic.start_pass():
@@ -98,7 +115,7 @@ class Fanout:
                 if subscriber.state is not is_open or subscriber.cursor == head:
                     continue
                 if subscriber.cursor != cursor or subscriber.encoder is not encoder:
-                    if not _within_history(topic, subscriber):
+                    if not topic.within_history(subscriber):
                         continue
                     cursor, encoder = subscriber.cursor, subscriber.encoder
                     batch, end = batches.get(encoder, cursor)
@@ -118,54 +135,9 @@ class Fanout:
         topic.stats.delivered += delivered
         return not pending and topic.pass_head == history.head
 
-    def _replay(self, topic: Topic, deadline: float) -> None:
-        """Serve subscribers that are behind, one batch each in turn, until `deadline`."""
-        batches = _Batches(topic)
-        while topic.replaying:
-            subscriber = topic.replaying.popleft()
-            if subscriber.state is State.REPLAYING and _within_history(topic, subscriber):
-                batch, end = batches.get(subscriber.encoder, subscriber.cursor)
-                try:
-                    topic.write_next(subscriber, batch, end)
-                except (OSError, RuntimeError) as error:  # as above
-                    message = f"the connection is broken: {error}"
-                    subscriber.disconnect(message, DisconnectReason.BROKEN)
-            if subscriber.state is State.REPLAYING:
-                if subscriber.cursor < topic.history.head:
-                    topic.replaying.append(subscriber)
-                else:
-                    subscriber.state = State.OPEN
-            if time.monotonic() > deadline:
-                break
-
-
-def _within_history(topic: Topic, subscriber: Subscriber) -> bool:
-    """Move a subscriber that fell out of the history to its start; return if it is still there."""
-    if subscriber.encoder.source is None and subscriber.cursor < topic.history.first:
-        subscriber.skip_to(topic.history.first, topic.history.complete_since)
-        return subscriber.writable
-    return True
-
 
 def _measure(topic: Topic) -> None:
     """Record how long the pass took, counted from the first publish that it delivered."""
     if topic.pass_started_at is not None:
         topic.stats.fanout_seconds.observe(time.monotonic() - topic.pass_started_at)
         topic.pass_started_at = None
-
-
-class _Batches:
-    """Encoded batches of one slice, shared by the subscribers at the same position."""
-
-    def __init__(self, topic: Topic) -> None:
-        self._topic = topic
-        self._encoded: dict[tuple[Encoder, int], tuple[bytes, int]] = {}
-
-    def get(self, encoder: Encoder, cursor: int) -> tuple[bytes, int]:
-        """Return the bytes to write from `cursor` on, and the position after them."""
-        key = encoder, cursor
-        if key not in self._encoded:
-            if len(self._encoded) == MAX_CACHED_BATCHES:
-                self._encoded.clear()
-            self._encoded[key] = self._topic.next_batch(encoder, cursor)
-        return self._encoded[key]

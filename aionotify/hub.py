@@ -3,13 +3,14 @@
 import asyncio
 import heapq
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from aionotify.budget import Budget
 from aionotify.errors import Stopping, Unavailable
 from aionotify.fanout import Fanout
 from aionotify.history import History
 from aionotify.ids import ForgottenTopics
+from aionotify.merged import MergedTopics
 from aionotify.notification import Notification
 from aionotify.stats import ClientKind, DisconnectReason, RejectReason, Stats
 from aionotify.subscriber import State, Subscriber
@@ -83,8 +84,7 @@ class Hub:
     @property
     def lagging(self) -> int:
         """The number of clients whose transport still holds data."""
-        topics = self._topics.values()
-        return sum(each.state is State.LAGGING for topic in topics for each in topic.subscribers)
+        return sum(each.state is State.LAGGING for each in self.subscribers())
 
     def get_topic(self, name: str) -> Topic | None:
         """Return the topic `name`, or None. Drops expired notifications first."""
@@ -103,6 +103,10 @@ class Hub:
         topic = Topic(name, history, self.stats, wake=self._wake, on_empty=self._on_empty)
         self._topics[name] = topic
         return topic
+
+    def merge(self, topics: Sequence[Topic]) -> MergedTopics:
+        """Return a subscription to several topics of this hub, for one client."""
+        return MergedTopics(topics, self.stats, self._fanout.wake_replay)
 
     def discard_if_empty(self, topic: Topic) -> None:
         """Delete `topic` if it has no subscribers and no history; remember its last id."""
@@ -191,9 +195,10 @@ class Hub:
     def subscribers(self) -> Iterator[Subscriber]:
         """Iterate over a snapshot of all subscribers, skipping those that disconnect meanwhile."""
         for topic in list(self._topics.values()):
-            for subscriber in list(topic.subscribers):
-                if subscriber in topic.subscribers:
-                    yield subscriber
+            for follower in list(topic.subscribers):
+                client = follower.client
+                if client is not None and follower in topic.subscribers:
+                    yield client
 
     async def heartbeat(self, interval: float) -> None:
         """Ping all subscribers every `interval` seconds, forever."""

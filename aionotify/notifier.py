@@ -1,13 +1,18 @@
 """What an endpoint can ask for: publish, recent, since, subscribe."""
 
-from collections.abc import Callable
+import asyncio
+import heapq
+from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import chain
 from typing import NamedTuple
 
 from aionotify.broker import Broker
 from aionotify.errors import EmptyMessage, MessageTooBig
 from aionotify.hub import Hub
 from aionotify.notification import MAIN, Draft, Notification
+from aionotify.recents import by_rank
+from aionotify.streams import following, is_complete
 from aionotify.subscriber import Subscriber
 from aionotify.topic import Topic
 
@@ -52,47 +57,73 @@ class Notifier:
         (notification,) = await self._broker.publish([draft], wait_stored=wait_stored)
         return notification
 
-    async def recent(self, name: str = MAIN) -> Page:
-        """Return the newest notifications of a topic, oldest first."""
-        await self._broker.refresh(name)
-        topic = self._broker.open(name)
-        notifications = self._recents(topic)
+    async def recent(self, names: Sequence[str] = (MAIN,)) -> Page:
+        """Return the newest notifications of each topic, in order."""
+        topics = await self._open_fresh(names)
+        notifications = self._recents(topics)
         total = sum(len(each.message.encode()) for each in notifications)
         while total > MAX_PAGE and len(notifications) > 1:
             total -= len(notifications.pop(0).message.encode())
-        page = Page(notifications, True, topic.history.last_id)
-        self._hub.discard_if_empty(topic)
+        page = Page(notifications, True, max(each.history.last_id for each in topics))
+        self._discard_empty(topics)
         return page
 
-    async def since(self, name: str, id: int) -> Page:
+    async def since(self, names: Sequence[str], id: int) -> Page:
         """Return the notifications retained after `id`, limited to `MAX_PAGE` bytes of text."""
-        await self._broker.refresh(name)
-        topic = self._broker.open(name)
-        history = topic.history
-        cursor, complete = history.after(id)
-        found = history.between(cursor, MAX_PAGE)
-        more = cursor + len(found) < history.head
-        page = Page(found, complete, found[-1].id if more else history.last_id, more)
-        self._hub.discard_if_empty(topic)
+        topics = await self._open_fresh(names)
+        histories = [each.history for each in topics]
+        complete = is_complete(histories, id)
+        starts = [each.after(id)[0] for each in histories]
+        streams = [following(at, each, starts[at]) for at, each in enumerate(histories)]
+        found: list[Notification] = []
+        more, total = False, 0
+        for _, _, notification, size in heapq.merge(*streams):
+            assert notification is not None, "a retained position has no gap"
+            total += size
+            if total > MAX_PAGE and found:
+                more = True
+                break
+            found.append(notification)
+        last_id = max(each.last_id for each in histories)
+        page = Page(found, complete, found[-1].id if more else last_id, more)
+        self._discard_empty(topics)
         return page
 
     def recent_count(self, name: str = MAIN) -> int:
         """Return the number of recent notifications that this process knows of."""
         topic = self._hub.get_topic(name)
-        return 0 if topic is None else len(self._recents(topic))
+        return 0 if topic is None else len(self._recents([topic]))
 
-    async def prepare(self, name: str) -> "Subscription":
-        """Return a subscription to a topic, after reading what other servers have stored.
+    async def prepare(self, names: Sequence[str]) -> "Subscription":
+        """Return a subscription to topics, after reading what other servers have stored.
 
         Raises Unavailable if the server is stopping or the connection limit is reached.
         """
-        await self._broker.refresh(name)
+        await self._refresh(names)
         self._hub.ensure_capacity()
-        return Subscription(partial(self._subscribe, name))
+        return Subscription(partial(self._subscribe, names))
 
-    def _recents(self, topic: Topic) -> list[Notification]:
-        found = topic.history.recent(self._recent_limit, self._hub.oldest())
-        return [each.notification for each in found]
+    async def _refresh(self, names: Sequence[str]) -> None:
+        if len(names) == 1:
+            await self._broker.refresh(names[0])
+        else:
+            await asyncio.gather(*map(self._broker.refresh, names))
+
+    async def _open_fresh(self, names: Sequence[str]) -> list[Topic]:
+        await self._refresh(names)
+        return [self._broker.open(name) for name in names]
+
+    def _discard_empty(self, topics: Sequence[Topic]) -> None:
+        for topic in topics:
+            self._hub.discard_if_empty(topic)
+
+    def _recents(self, topics: Sequence[Topic]) -> list[Notification]:
+        """Return the newest notifications of each topic, in order."""
+        count, oldest = self._recent_limit, self._hub.oldest()
+        found = [each.history.recent(count, oldest) for each in topics]
+        # One history is in order already, and its order may differ from that of the ids.
+        recents = found[0] if len(found) == 1 else sorted(chain(*found), key=by_rank)
+        return [each.notification for each in recents]
 
     def _draft(self, name: str, text: str) -> Draft:
         message = text.strip()
@@ -105,16 +136,19 @@ class Notifier:
             )
         return Draft(name, message, size)
 
-    def _subscribe(self, name: str, subscriber: Subscriber, head: bytes, since: int | None) -> None:
-        topic = self._broker.open(name)
+    def _subscribe(
+        self, names: Sequence[str], subscriber: Subscriber, head: bytes, since: int | None
+    ) -> None:
+        topics = [self._broker.open(name) for name in names]
+        feed = topics[0] if len(topics) == 1 else self._hub.merge(topics)
         if since is None:
-            topic.subscribe_recent(subscriber, self._recents(topic), head)
+            feed.subscribe_recent(subscriber, self._recents(topics), head)
         else:
-            topic.subscribe_since(subscriber, since, head)
+            feed.subscribe_since(subscriber, since, head)
 
 
 class Subscription:
-    """The right to subscribe to a topic, from `Notifier.prepare`. Start it without awaiting."""
+    """The right to subscribe to topics, from `Notifier.prepare`. Start it without awaiting."""
 
     def __init__(self, start: Callable[[Subscriber, bytes, int | None], None]) -> None:
         self._start = start

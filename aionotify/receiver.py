@@ -53,4 +53,7 @@ class Receiver:
             raise PublishForbidden("You are not authorized to send notifications.")
         # One leading prefix goes, of admins too; the FastAPI version deleted every `admin:`, and so
         # corrupted messages about it.
-        return await self._notifier.publish(text.removeprefix(ADMIN_PREFIX), subscriber.topic_name)
+        names = subscriber.topic.names
+        if len(names) > 1:
+            raise InvalidRequest("A client of several topics publishes with POST /notifications.")
+        return await self._notifier.publish(text.removeprefix(ADMIN_PREFIX), names[0])

@@ -1,6 +1,7 @@
 """A connected client: its transport, its encoder, and its cursor into the topic's history."""
 
 import asyncio
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import Protocol, cast
 
@@ -38,7 +39,11 @@ class State(IntEnum):
 
 
 class Feed(Protocol):
-    """The part of a topic that its subscribers call."""
+    """What subscribers call: the part of a topic, or of several topics together."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The topics of its subscribers."""
 
     @property
     def stats(self) -> Stats:
@@ -52,6 +57,40 @@ class Feed(Protocol):
 
     def unsubscribe(self, subscriber: "Subscriber") -> None:
         """Stop delivery to `subscriber`. May be called more than once."""
+
+
+class Follower(Protocol):
+    """A cursor into the history of one topic, as the topic and the fan-out see it.
+
+    A subscriber of one topic is one itself; a subscriber of several has one for each of them.
+    """
+
+    cursor: int
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder of the client."""
+
+    @property
+    def state(self) -> State:
+        """The state of the connection."""
+
+    @property
+    def writable(self) -> bool:
+        """Whether the client can be written to: it neither lags nor leaves."""
+
+    @property
+    def client(self) -> "Subscriber | None":
+        """The client, or None if another of its followers stands for it."""
+
+    def write(self, batch: bytes, cursor: int) -> None:
+        """Write `batch` and move to position `cursor`, if nothing else has to come before it."""
+
+    def skip_to(self, first: int, id: int) -> None:
+        """Have the client told of a gap: positions before `first` are no longer retained."""
+
+    def disconnect(self, message: str, reason: DisconnectReason) -> None:
+        """Abort the connection of the client."""
 
 
 class Subscriber(asyncio.Protocol):
@@ -95,6 +134,11 @@ class Subscriber(asyncio.Protocol):
     def writable(self) -> bool:
         """Whether the client can be written to: it neither lags nor leaves."""
         return self.state <= State.REPLAYING
+
+    @property
+    def client(self) -> "Subscriber":
+        """This subscriber: the one cursor of its client."""
+        return self
 
     @property
     def connected(self) -> bool:

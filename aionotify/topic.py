@@ -1,6 +1,7 @@
 """A topic: its history and its subscribers."""
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -8,8 +9,11 @@ from aionotify.encoders import MAX_BATCH, Encoder, ReplayEncoder
 from aionotify.history import History
 from aionotify.notification import Notification
 from aionotify.recents import Snapshot
-from aionotify.stats import Stats
-from aionotify.subscriber import State, Subscriber
+from aionotify.stats import DisconnectReason, Stats
+from aionotify.subscriber import Follower, State, Subscriber
+
+MAX_CACHED_BATCHES = 16
+"""Encoded batches kept during one slice: a mebibyte at most."""
 
 
 class Topic:
@@ -52,8 +56,8 @@ class Topic:
         self.stats = stats
         # A dict keeps the order of subscribing. A set iterates in hash order, which costs a cache
         # miss for each subscriber.
-        self.subscribers: dict[Subscriber, None] = {}
-        self.pending: deque[Subscriber] = deque()
+        self.subscribers: dict[Follower, None] = {}
+        self.pending: deque[Follower] = deque()
         """Subscribers that the current pass of the fan-out has yet to visit."""
         self.replaying: deque[Subscriber] = deque()
         """Subscribers that are further behind, in the order in which they are served."""
@@ -68,6 +72,11 @@ class Topic:
         self._delivered: asyncio.Future[None] | None = None
         self._wake = wake
         self._on_empty = on_empty
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its name alone."""
+        return (self.name,)
 
     @property
     def backlogged(self) -> bool:
@@ -103,11 +112,24 @@ class Topic:
             self._delivered.set_result(None)
             self._delivered = None
 
+    def add(self, follower: Follower) -> None:
+        """Deliver everything to `follower` that is published from now on."""
+        follower.cursor = self.history.head
+        self.subscribers[follower] = None
+
+    def remove(self, follower: Follower) -> bool:
+        """Stop delivery to `follower`; return whether it was a subscriber until now."""
+        if follower not in self.subscribers:
+            return False
+        del self.subscribers[follower]
+        if not self.subscribers:
+            self._on_empty(self)
+        return True
+
     def subscribe(self, subscriber: Subscriber) -> None:
-        """Deliver everything to `subscriber` that is published from now on."""
+        """Subscribe a client of this topic alone to everything published from now on."""
         subscriber.topic = self
-        subscriber.cursor = self.history.head
-        self.subscribers[subscriber] = None
+        self.add(subscriber)
         self.stats.connections[subscriber.kind] += 1
 
     def subscribe_recent(
@@ -146,7 +168,7 @@ class Topic:
         """
         now, position = self.history.head, self.history.last_id
         subscriber.encoder = ReplayEncoder(
-            subscriber.encoder, now, self.name, position, source, cursor, gap
+            subscriber.encoder, now, self.names, position, source, cursor, gap
         )
         subscriber.write(head, cursor)
         if subscriber.state is State.OPEN:
@@ -161,11 +183,40 @@ class Topic:
 
     def unsubscribe(self, subscriber: Subscriber) -> None:
         """Stop delivery to `subscriber`. May be called more than once."""
-        if subscriber in self.subscribers:
-            del self.subscribers[subscriber]
+        if self.remove(subscriber):
             self.stats.connections[subscriber.kind] -= 1
-            if not self.subscribers:
-                self._on_empty(self)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether subscribers wait for their replay."""
+        return bool(self.replaying)
+
+    def replay(self, deadline: float) -> None:
+        """Serve subscribers that are behind, one batch each in turn, until `deadline`."""
+        batches = Batches(self)
+        while self.replaying:
+            subscriber = self.replaying.popleft()
+            if subscriber.state is State.REPLAYING and self.within_history(subscriber):
+                batch, end = batches.get(subscriber.encoder, subscriber.cursor)
+                try:
+                    self.write_next(subscriber, batch, end)
+                except (OSError, RuntimeError) as error:  # the transport is in no state to write
+                    message = f"the connection is broken: {error}"
+                    subscriber.disconnect(message, DisconnectReason.BROKEN)
+            if subscriber.state is State.REPLAYING:
+                if subscriber.cursor < self.history.head:
+                    self.replaying.append(subscriber)
+                else:
+                    subscriber.state = State.OPEN
+            if time.monotonic() > deadline:
+                break
+
+    def within_history(self, follower: Follower) -> bool:
+        """Have `follower` skip what it can no longer get; return whether it can be written to."""
+        if follower.encoder.source is None and follower.cursor < self.history.first:
+            follower.skip_to(self.history.first, self.history.complete_since)
+            return follower.writable and follower.cursor >= self.history.first
+        return True
 
     def next_batch(self, encoder: Encoder, cursor: int) -> tuple[bytes, int]:
         """Return one write from `cursor` on, and the position after it.
@@ -206,3 +257,20 @@ class Topic:
             return subscriber.state is State.REPLAYING
         first, head = self.history.first, self.history.head
         return subscriber.state is State.OPEN and first <= subscriber.cursor < head
+
+
+class Batches:
+    """Encoded batches of one slice, shared by the subscribers at the same position."""
+
+    def __init__(self, topic: Topic) -> None:
+        self._topic = topic
+        self._encoded: dict[tuple[Encoder, int], tuple[bytes, int]] = {}
+
+    def get(self, encoder: Encoder, cursor: int) -> tuple[bytes, int]:
+        """Return the bytes to write from `cursor` on, and the position after them."""
+        key = encoder, cursor
+        if key not in self._encoded:
+            if len(self._encoded) == MAX_CACHED_BATCHES:
+                self._encoded.clear()
+            self._encoded[key] = self._topic.next_batch(encoder, cursor)
+        return self._encoded[key]

@@ -54,7 +54,6 @@ class WebSocketSubscriber(Subscriber):
         "_receive",
         "admin",
         "missed_pongs",
-        "topic_name",
     )
 
     def __init__(
@@ -63,17 +62,12 @@ class WebSocketSubscriber(Subscriber):
         stall_timeout: float,
         *,
         admin: bool,
-        topic: str,
         limit: int,
         receive: Receive,
     ) -> None:
-        """Create a subscriber that may publish to `topic` if `receive` lets it.
-
-        `limit` is the longest message in bytes.
-        """
+        """Create a subscriber; `limit` is the longest message in bytes."""
         super().__init__(encoder, stall_timeout)
         self.admin = admin
-        self.topic_name = topic
         self.missed_pongs = 0
         self._limit = limit
         # Exists only while a frame is incomplete: an idle client is a tenth smaller without it.

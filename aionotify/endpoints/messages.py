@@ -9,5 +9,5 @@ from aionotify.keys import NOTIFIER
 
 async def recent(request: web.Request) -> web.Response:
     """Answer `GET /messages[?topic=]` with the messages alone, oldest first."""
-    page = await request.app[NOTIFIER].recent(parse_topic(request))
+    page = await request.app[NOTIFIER].recent([parse_topic(request)])
     return json_response({"recent_messages": [each.message for each in page.notifications]})

@@ -4,7 +4,7 @@ from aiohttp import web
 
 from aionotify.encoders import to_json
 from aionotify.http.body import read_message
-from aionotify.http.query import parse_since, parse_topic
+from aionotify.http.query import MAX_TOPICS, parse_since, parse_topic, parse_topics
 from aionotify.http.responses import encoded_response
 from aionotify.keys import NOTIFIER, SETTINGS
 from aionotify.yielding import yielding
@@ -21,11 +21,11 @@ async def publish(request: web.Request) -> web.Response:
 async def poll(request: web.Request) -> web.Response:
     """Answer `GET /notifications[?topic=][&since=]` with the recent ones, or all after an id."""
     notifier = request.app[NOTIFIER]
-    topic, since = parse_topic(request), parse_since(request)
+    topics, since = parse_topics(request, MAX_TOPICS), parse_since(request)
     if since is None:
-        page = await notifier.recent(topic)
+        page = await notifier.recent(topics)
     else:
-        page = await notifier.since(topic, since)
+        page = await notifier.since(topics, since)
     # By hand, because `to_json` encodes one notification, the same in every format, and because a
     # thousand of them in one call of json.dumps would stop the event loop.
     entries = [to_json(each) async for each in yielding(page.notifications)]

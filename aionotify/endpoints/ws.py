@@ -39,7 +39,6 @@ def _subscriber(
         JSON if is_json else TEXT,
         settings.stall_timeout,
         admin=admin,
-        topic=wanted.topic,
         limit=max_json_bytes(limit) if is_json else limit,
         receive=receiver.receive_json if is_json else receiver.receive_text,
     )

@@ -43,7 +43,7 @@ async def subscribe(
     Raise Unavailable if the server accepts no more clients, and ConnectionResetError if the client
     has disconnected.
     """
-    subscription = await notifier.prepare(wanted.topic)
+    subscription = await notifier.prepare(wanted.topics)
     # No await from here on: the event loop must not call the subscriber before it has a topic.
     subscriber.client_address = wanted.client_address
     leftover = _take_over(request, subscriber)

@@ -32,7 +32,7 @@ class Format(StrEnum):
 class SubscribeRequest:
     """A valid request to subscribe, for WebSocket clients and event streams."""
 
-    topic: str
+    topics: tuple[str, ...]
 
     since: int | None
     """The id after which to resume; None: start with the recent notifications."""
@@ -45,10 +45,13 @@ class SubscribeRequest:
 
 def websocket_request(request: web.Request, client_address: str | None) -> SubscribeRequest:
     """Parse `/ws[?topic=][&format=][&since=]`."""
-    topic, format, since = parse_topic(request), _parse_format(request), parse_since(request)
-    if since is not None and format is Format.TEXT:
+    topics = parse_topics(request, MAX_TOPICS)
+    format, since = _parse_format(request), parse_since(request)
+    if format is Format.TEXT and since is not None:
         raise InvalidRequest("since requires format=json: the text format cannot report gaps.")
-    return SubscribeRequest(topic, since, format, client_address)
+    if format is Format.TEXT and len(topics) > 1:
+        raise InvalidRequest("Several topics require format=json: text does not name the topic.")
+    return SubscribeRequest(topics, since, format, client_address)
 
 
 def event_stream_request(request: web.Request, client_address: str | None) -> SubscribeRequest:
@@ -56,8 +59,8 @@ def event_stream_request(request: web.Request, client_address: str | None) -> Su
 
     An EventSource sends the header when it reconnects, to the URL with the `since=` of its start.
     """
-    topic, since = parse_topic(request), _parse_last_event_id(request)
-    return SubscribeRequest(topic, since, Format.JSON, client_address)
+    topics, since = parse_topics(request, MAX_TOPICS), _parse_last_event_id(request)
+    return SubscribeRequest(topics, since, Format.JSON, client_address)
 
 
 def is_admin(request: web.Request) -> bool:

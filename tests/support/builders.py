@@ -38,7 +38,8 @@ class Clock:
 class FakeFeed:
     """Replaces the topic of a subscriber, and records the calls."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "main") -> None:
+        self.names = (name,)
         self.stats = Stats()
         self.unsubscribed: list[Subscriber] = []
         self.writable: list[Subscriber] = []
@@ -75,16 +76,14 @@ def new_topic(
     return Topic("main", History(limit, max_bytes), Stats(), wake=wake, on_empty=on_empty)
 
 
-def new_subscriber(topic: str = "main") -> WebSocketSubscriber:
+def new_subscriber() -> WebSocketSubscriber:
     """Return a plain-text WebSocket client that may not publish, without a connection."""
-    return WebSocketSubscriber(
-        TEXT, STALL_TIMEOUT, admin=False, topic=topic, limit=100, receive=ignore
-    )
+    return WebSocketSubscriber(TEXT, STALL_TIMEOUT, admin=False, limit=100, receive=ignore)
 
 
 def join(topic: Topic, room: float = float("inf")) -> FakeTransport:
     """Subscribe a plain-text WebSocket client to `topic`, and return its connection."""
-    subscriber = new_subscriber(topic.name)
+    subscriber = new_subscriber()
     transport = FakeTransport(subscriber, room)
     topic.subscribe(subscriber)
     return transport

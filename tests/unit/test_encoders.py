@@ -81,7 +81,7 @@ def test_json_encodes_frames() -> None:
     assert JSON.gap(17, 5) == b'\x81\x23{"type":"gap","missed":17,"id":"5"}'
     assert JSON.gap(None, 5) == b'\x81\x25{"type":"gap","missed":null,"id":"5"}'
     position = b'{"type":"subscribed","topics":["a.b"],"id":"7"}'
-    assert JSON.subscribed("a.b", 7) == b"\x81\x2f" + position
+    assert JSON.subscribed(["a.b"], 7) == b"\x81\x2f" + position
 
 
 def test_event_stream_encodes_events() -> None:
@@ -94,7 +94,7 @@ def test_event_stream_encodes_events() -> None:
     assert EVENT_STREAM.gap(17, 5) == gap
     position = b'{"type":"subscribed","topics":["a.b"],"id":"7"}'
     subscribed = b"event: subscribed\nid: 7\ndata: " + position + b"\n\n"
-    assert EVENT_STREAM.subscribed("a.b", 7) == subscribed
+    assert EVENT_STREAM.subscribed(["a.b"], 7) == subscribed
 
 
 def test_chunked_stream_has_chunk_per_batch() -> None:
@@ -103,9 +103,9 @@ def test_chunked_stream_has_chunk_per_batch() -> None:
     assert CHUNKED_EVENT_STREAM.encode([HELLO, HELLO]) == b"%x\r\n%b\r\n" % (len(events), events)
     gap = EVENT_STREAM.gap(17, 5)
     assert CHUNKED_EVENT_STREAM.gap(17, 5) == b"%x\r\n%b\r\n" % (len(gap), gap)
-    subscribed = EVENT_STREAM.subscribed("main", 5)
+    subscribed = EVENT_STREAM.subscribed(["main"], 5)
     wanted = b"%x\r\n%b\r\n" % (len(subscribed), subscribed)
-    assert CHUNKED_EVENT_STREAM.subscribed("main", 5) == wanted
+    assert CHUNKED_EVENT_STREAM.subscribed(["main"], 5) == wanted
 
 
 def test_empty_batch_is_no_chunk() -> None:
@@ -116,25 +116,25 @@ def test_empty_batch_is_no_chunk() -> None:
 def test_text_has_no_gap() -> None:
     encoder: Encoder = TEXT
     assert encoder.gap(17, 5) is None
-    assert encoder.subscribed("main", 7) == b""
+    assert encoder.subscribed(["main"], 7) == b""
 
 
 def test_replay_marks_recent_until_its_end() -> None:
-    replay = ReplayEncoder(EVENT_STREAM, 5, "main", 70)
+    replay = ReplayEncoder(EVENT_STREAM, 5, ("main",), 70)
     assert replay.encode([HELLO]) == EVENT_STREAM.encode([HELLO], recent=True)
     assert replay.gap(1, 60) == EVENT_STREAM.gap(1, 60)
-    assert replay.caught_up() == EVENT_STREAM.subscribed("main", 70)
-    assert replay.caught_up(80) == EVENT_STREAM.subscribed("main", 80)
+    assert replay.caught_up() == EVENT_STREAM.subscribed(["main"], 70)
+    assert replay.caught_up(80) == EVENT_STREAM.subscribed(["main"], 80)
     assert EVENT_STREAM.caught_up() == b""
     assert replay.opening(0) == EVENT_STREAM.opening(0) == b""
     assert replay.at_position(4) is replay
     assert replay.at_position(5) is EVENT_STREAM
     assert EVENT_STREAM.at_position(99) is EVENT_STREAM
-    assert replay == ReplayEncoder(EVENT_STREAM, 5, "main", 70)
+    assert replay == ReplayEncoder(EVENT_STREAM, 5, ("main",), 70)
 
 
 def test_replay_opens_with_gap() -> None:
     """The gap comes once, before the first notification."""
     gap = EVENT_STREAM.gap(None, 60)
-    replay = ReplayEncoder(EVENT_STREAM, 5, "main", 70, start=2, gap_before=gap)
+    replay = ReplayEncoder(EVENT_STREAM, 5, ("main",), 70, start=2, gap_before=gap)
     assert (replay.opening(2), replay.opening(3)) == (gap, b"")

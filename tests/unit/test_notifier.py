@@ -55,8 +55,8 @@ class Parts:
 
     async def join(self, head: bytes = b"", topic: str = "main") -> FakeTransport:
         """Subscribe a plain-text client, and return its connection."""
-        subscription = await self.notifier.prepare(topic)
-        subscriber = new_subscriber(topic)
+        subscription = await self.notifier.prepare([topic])
+        subscriber = new_subscriber()
         transport = FakeTransport(subscriber)
         subscription.start(subscriber, head)
         async with asyncio.timeout(5):

@@ -7,6 +7,7 @@ from aionotify.errors import EmptyMessage, MessageTooBig
 from aionotify.notification import Notification
 from aionotify.receiver import Receiver
 from aionotify.websocket import WebSocketSubscriber
+from tests.support.builders import FakeFeed
 
 REFUSAL = "You are not authorized to send notifications."
 EMPTY = "Empty notifications are not sent."
@@ -36,9 +37,8 @@ class RecordingSubscriber(WebSocketSubscriber):
     def __init__(self, receiver: Receiver, *, admin: bool) -> None:
         self.replies: list[str] = []
         self.closed: list[tuple[int, str]] = []
-        super().__init__(
-            TEXT, 30, admin=admin, topic="news", limit=100, receive=receiver.receive_text
-        )
+        super().__init__(TEXT, 30, admin=admin, limit=100, receive=receiver.receive_text)
+        self.topic = FakeFeed("news")
 
     def reply(self, text: str) -> None:
         self.replies.append(text)

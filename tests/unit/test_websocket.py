@@ -34,7 +34,7 @@ class Client:
         self.answer = ""
         self.error: Exception | None = None
         self.subscriber = WebSocketSubscriber(
-            TEXT, STALL, admin=False, topic="main", limit=limit, receive=self.receive
+            TEXT, STALL, admin=False, limit=limit, receive=self.receive
         )
         self.subscriber.topic = self.feed
         self.transport = FakeTransport(self.subscriber, room)

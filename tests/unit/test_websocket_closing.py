@@ -26,7 +26,7 @@ class Client:
     def __init__(self) -> None:
         self.feed = FakeFeed()
         self.subscriber = WebSocketSubscriber(
-            TEXT, STALL, admin=False, topic="main", limit=100, receive=self.receive
+            TEXT, STALL, admin=False, limit=100, receive=self.receive
         )
         self.subscriber.topic = self.feed
         self.transport = FakeTransport(self.subscriber)

@@ -57,7 +57,7 @@ async def publish(process: Process, *messages: str) -> list[int]:
 
 async def since(process: Process, id: int) -> tuple[list[str], bool]:
     """Poll `main`: the messages after `id`, and whether they are complete."""
-    page = await process.notifier.since("main", id)
+    page = await process.notifier.since(["main"], id)
     return [each.message for each in page.notifications], page.complete
 
 
@@ -91,7 +91,7 @@ async def test_expired_notification_is_one_gap(store: Store) -> None:
     first, _ = await publish(server, "seen", "missed")
     store.clock.now += 5
     await server.hub.expire()
-    page = await server.notifier.since("main", first)
+    page = await server.notifier.since(["main"], first)
     assert (page.notifications, page.complete) == ([], False)
     assert await since(server, page.id) == ([], True)
     await server.broker.stop()
@@ -116,7 +116,7 @@ async def test_crash_is_a_gap_when_the_clock_is_set_back(store: Store) -> None:
     await server.crash()
     store.clock.now -= 60
     server = await started(3600)
-    page = await server.notifier.since("main", last)
+    page = await server.notifier.since(["main"], last)
     assert not page.complete
     assert await since(server, page.id) == ([], True)
     assert (await publish(server, "y"))[0] > page.id > last

@@ -97,7 +97,7 @@ class Resuming(RuleBasedStateMachine):
     @precondition(lambda self: len(self.clients) < 4)
     @rule(which=st.integers(0, 1), topic=st.sampled_from(TOPICS))
     def come(self, which: int, topic: str) -> None:
-        page = self.runner.run(self.server(which).notifier.recent(topic))
+        page = self.runner.run(self.server(which).notifier.recent([topic]))
         seen = len(self.published[topic])
         self.clients.append(Client(topic, page.id, seen, self.crashes))
 
@@ -106,7 +106,7 @@ class Resuming(RuleBasedStateMachine):
     def come_back(self, which: int, who: int) -> None:
         client = self.clients[who % len(self.clients)]
         notifier = self.server(which).notifier
-        page: Page = self.runner.run(notifier.since(client.topic, client.since))
+        page: Page = self.runner.run(notifier.since([client.topic], client.since))
         missing = self.published[client.topic][client.seen :]
         got = [each.id for each in page.notifications]
         assert got == sorted(set(got))
@@ -117,7 +117,7 @@ class Resuming(RuleBasedStateMachine):
             assert not page.complete or got == missing
         client.since, client.seen = page.id, len(self.published[client.topic])
         client.crashes = self.crashes
-        again = self.runner.run(notifier.since(client.topic, client.since))
+        again = self.runner.run(notifier.since([client.topic], client.since))
         assert again == Page([], True, page.id), "a gap is told once"
 
     def teardown(self) -> None:

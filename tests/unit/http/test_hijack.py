@@ -1,7 +1,7 @@
 """Taking a connection away from aiohttp, over a real socket."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import cast
 
@@ -22,7 +22,7 @@ from tests.support import eventually
 pytestmark = pytest.mark.both_loops
 
 HEAD = Head(101, b"HTTP/1.1 101 Switching Protocols\r\nX-Test: yes\r\n\r\n")
-WANTED = SubscribeRequest("news", 7, Format.JSON, "192.0.2.1")
+WANTED = SubscribeRequest(("news",), 7, Format.JSON, "192.0.2.1")
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
 
 
@@ -47,8 +47,8 @@ class FakeNotifier:
         self.prepared: list[str] = []
         self.error: Exception | None = None
 
-    async def prepare(self, name: str) -> "FakeNotifier":
-        self.prepared.append(name)
+    async def prepare(self, names: Sequence[str]) -> "FakeNotifier":
+        self.prepared.extend(names)
         if self.error is not None:
             raise self.error
         return self

@@ -127,12 +127,14 @@ def test_other_ids_are_invalid(value: str) -> None:
 
 
 def test_websocket_request_has_defaults() -> None:
-    assert websocket_request(get("/ws"), None) == SubscribeRequest("main", None, Format.TEXT, None)
+    assert websocket_request(get("/ws"), None) == SubscribeRequest(
+        ("main",), None, Format.TEXT, None
+    )
 
 
 def test_websocket_request_has_every_parameter() -> None:
     parsed = websocket_request(get("/ws?topic=a&format=json&since=7"), "192.0.2.1")
-    assert parsed == SubscribeRequest("a", 7, Format.JSON, "192.0.2.1")
+    assert parsed == SubscribeRequest(("a",), 7, Format.JSON, "192.0.2.1")
 
 
 @pytest.mark.parametrize("value", ["", "xml", "JSON", "json%20"])
@@ -170,7 +172,7 @@ def test_text_format_cannot_resume(query: str) -> None:
 def test_last_event_id_takes_precedence(query: str, header: str | None, since: int | None) -> None:
     headers = {} if header is None else {"Last_Event_ID": header}
     parsed = event_stream_request(get(f"/events{query}", **headers), None)
-    assert parsed == SubscribeRequest("main", since, Format.JSON, None)
+    assert parsed == SubscribeRequest(("main",), since, Format.JSON, None)
 
 
 @pytest.mark.parametrize(
