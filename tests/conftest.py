@@ -15,7 +15,14 @@ CHAOS_EXTRA = 45
 """Seconds that the chaos test may take beyond `--chaos-seconds`, to settle and to be judged."""
 
 HEAVY_FOLDERS = ("chaos",)
-HEAVY_FILES = ("test_browser", "test_crowds", "test_description", "test_replay", "test_ui")
+HEAVY_FILES = (
+    "test_browser",
+    "test_client_js",
+    "test_crowds",
+    "test_description",
+    "test_replay",
+    "test_ui",
+)
 """In tests/system, by the beginning of their names.
 
 They keep both processors busy, so a full run leaves them for the end, one test at a time.

@@ -1,4 +1,4 @@
-"""`GET /ui` with its assets, `GET /docs` and `GET /openapi.json`: static files."""
+"""`GET /ui`, its assets, `GET /client.js`, `GET /docs` and `GET /openapi.json`: static files."""
 
 import hashlib
 from importlib import resources
@@ -11,10 +11,11 @@ HTML, SCRIPT, STYLE, JSON = "text/html", "text/javascript", "text/css", "applica
 FILES = {
     "/ui": ("index.html", HTML),
     "/ui/app.js": ("app.js", SCRIPT),
-    "/ui/connection.js": ("connection.js", SCRIPT),
     "/ui/dom.js": ("dom.js", SCRIPT),
     "/ui/feed.js": ("feed.js", SCRIPT),
     "/ui/style.css": ("style.css", STYLE),
+    "/client.js": ("client.js", SCRIPT),
+    "/client/transports.js": ("transports.js", SCRIPT),
     "/docs": ("docs.html", HTML),
     "/openapi.json": ("openapi.json", JSON),
 }

@@ -1,6 +1,6 @@
 // The page `/ui`: shows notifications as they are published, and publishes new ones.
 
-import { Connection, authorization } from "./connection.js";
+import { listen } from "../client.js";
 import { element, formatted } from "./dom.js";
 import { Feed } from "./feed.js";
 
@@ -94,24 +94,35 @@ const feed = new Feed();
 const plot = new Plot();
 const desktop = new Desktop();
 const token = () => element("token").value.trim();
+let topic = null; // null if the one in the URL is invalid
+let subscription = null;
 let retryAt = null; // when the connection tries again, as a time of performance.now()
-const connection = new Connection(
-  {
-    state(name, text, at = null) {
-      element("state").dataset.state = name;
-      element("state-text").textContent = text;
-      retryAt = at;
-      countDown();
-    },
-    notification(notification) {
-      if (!notification.recent) plot.count();
-      feed.add(notification);
-      desktop.show(notification);
-    },
-    gap: (gap) => feed.add(gap),
+
+const callbacks = {
+  onState(state) {
+    element("state").dataset.state = state.name;
+    element("state-text").textContent = stateText(state);
+    retryAt = state.retryAt ?? null;
+    countDown();
   },
-  token,
-);
+  onNotification(notification) {
+    if (!notification.recent) plot.count();
+    feed.add(notification);
+    desktop.show(notification);
+  },
+  onGap: (gap) => feed.add(gap),
+};
+
+function stateText({ name, reason, status }) {
+  if (name === "connecting") return "Connecting…";
+  if (name === "connected") return "Connected";
+  if (name === "waiting") return `${reason.replace(/\.$/, "")}: retrying`;
+  if (status !== 401) return reason;
+  // The server's sentence tells programs how to send a token.
+  return token() === ""
+    ? "A token is required to subscribe: enter it under Token."
+    : "The server rejected the token.";
+}
 
 /** Show the seconds until the next attempt. Screen readers skip them, and hear the state once. */
 function countDown() {
@@ -121,19 +132,26 @@ function countDown() {
 
 /** Subscribe to the topic in the fragment of the URL. It is there so that bookmarks keep it. */
 function subscribe() {
-  const topic = location.hash.slice(1) || "main";
-  element("topic").value = topic;
+  const wanted = location.hash.slice(1) || "main";
+  element("topic").value = wanted;
   feed.clear();
   plot.clear();
   showResult("");
   // The fragment is free text from an address bar or a link, and the form did not check it.
   const valid = element("topic").checkValidity();
+  topic = valid ? wanted : null;
   // The button names the topic: the field may have another one that is typed but not submitted.
   element("publish").textContent = valid ? `Publish to ${topic}` : "Publish";
   element("publish").disabled = !valid;
   document.title = !valid || topic === "main" ? "aionotify" : `${topic} · aionotify`;
-  if (valid) connection.subscribe(topic);
-  else connection.end("Invalid topic name: 1 to 64 letters, digits, _, . and - are allowed.");
+  subscription?.close();
+  if (valid) {
+    subscription = listen({ topics: [topic], token, ...callbacks });
+  } else {
+    subscription = null;
+    const reason = "Invalid topic name: 1 to 64 letters, digits, _, . and - are allowed.";
+    callbacks.onState({ name: "rejected", reason });
+  }
 }
 
 /** Show the result of publishing; it stays until the user changes the form. */
@@ -142,16 +160,17 @@ function showResult(text, wrong = false) {
   element("published").textContent = text;
 }
 
-/** Publish over HTTP, not over the WebSocket: that one may be rejected or waiting to reconnect. */
+/** Publish over HTTP: the subscription may be rejected or waiting to reconnect. */
 async function publish() {
   const message = element("message").value;
-  const { topic } = connection;
-  if (!message.trim() || topic === null) return;
+  const wanted = topic; // the user can change it before the response
+  if (!message.trim() || wanted === null) return;
   showResult("Publishing…");
   try {
-    const response = await fetch(`notifications?${new URLSearchParams({ topic })}`, {
+    const authorization = token() === "" ? {} : { Authorization: `Bearer ${token()}` };
+    const response = await fetch(`notifications?${new URLSearchParams({ topic: wanted })}`, {
       method: "POST",
-      headers: { "Content-Type": "text/plain", ...authorization(token()) },
+      headers: { "Content-Type": "text/plain", ...authorization },
       body: message,
     });
     const answer = await response.json();
@@ -164,7 +183,7 @@ async function publish() {
         true,
       );
     } else if (response.ok) {
-      showResult(`Published to ${topic}.`);
+      showResult(`Published to ${wanted}.`);
       // Keep a message that the user has changed in the meantime.
       if (element("message").value === message) element("message").value = "";
     } else {
@@ -175,6 +194,8 @@ async function publish() {
     showResult("No response from the server. The message may not have been published.", true);
   }
 }
+
+const isConnected = () => element("state").dataset.state === "connected";
 
 let failedChecks = 0; // health checks without a response, in a row
 
@@ -190,9 +211,9 @@ async function checkHealth() {
   } catch {
     element("cache").textContent = element("clients").textContent = "no response";
     failedChecks += 1;
-    // After a lost network, a socket looks open for minutes, until TCP gives up. The browser does
-    // not let a page send pings, so two failed checks count as a dead connection.
-    if (failedChecks === 2 && connection.open) connection.reconnect();
+    // After a lost network, a connection looks open for minutes, until TCP gives up. Two failed
+    // checks are a faster sign of it than the silence that the client waits for.
+    if (failedChecks === 2 && isConnected()) subscription.reconnect();
   }
 }
 
@@ -216,17 +237,11 @@ element("message").addEventListener("keydown", (event) => {
 for (const name of ["message", "token"]) {
   element(name).addEventListener("input", () => showResult(""));
 }
-element("token").addEventListener("change", () => connection.open || connection.reconnect());
+element("token").addEventListener("change", () => isConnected() || subscription?.reconnect());
 element("clear").addEventListener("click", () => feed.clear());
 element("desktop").addEventListener("click", () => desktop.toggle());
 addEventListener("hashchange", subscribe);
-addEventListener("online", () => connection.reconnect());
-document.addEventListener("visibilitychange", () => {
-  if (document.hidden) return;
-  checkHealth();
-  // Browsers delay timers of background tabs by up to a minute: do not let the user wait for it.
-  if (element("state").dataset.state === "waiting") connection.reconnect();
-});
+document.addEventListener("visibilitychange", () => document.hidden || checkHealth());
 setInterval(checkHealth, HEALTH_INTERVAL);
 setInterval(() => {
   if (document.hidden) return;

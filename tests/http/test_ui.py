@@ -20,15 +20,16 @@ FILES = {
     # path: (file, content type)
     "/ui": ("index.html", HTML),
     "/ui/app.js": ("app.js", SCRIPT),
-    "/ui/connection.js": ("connection.js", SCRIPT),
     "/ui/dom.js": ("dom.js", SCRIPT),
     "/ui/feed.js": ("feed.js", SCRIPT),
     "/ui/style.css": ("style.css", b"text/css; charset=utf-8"),
+    "/client.js": ("client.js", SCRIPT),
+    "/client/transports.js": ("transports.js", SCRIPT),
     "/docs": ("docs.html", HTML),
     "/openapi.json": ("openapi.json", b"application/json"),
 }
-PAGE = [path for path in FILES if path.startswith("/ui")]
-SCRIPTS = [name for name, content_type in FILES.values() if content_type == SCRIPT]
+PAGE = [path for path in FILES if path.startswith(("/ui", "/client"))]
+SCRIPTS = {name: path for path, (name, content_type) in FILES.items() if content_type == SCRIPT}
 MAX_PAGE_BYTES = 50 * 1024
 MAX_SCRIPT_LINES = 300
 POLICY = (
@@ -119,11 +120,12 @@ async def test_links_are_relative_and_served(port: int) -> None:
 
 @scripts
 async def test_imported_modules_are_served(port: int, name: str) -> None:
-    """A script imports its neighbors by relative URLs."""
+    """A script imports others by relative URLs."""
     script = (WEB / name).read_text(encoding="utf-8")
-    for each in re.findall(r'\bimport\b[^"]*"([^"]*)"', script):
-        assert each.startswith("./"), each
-        answer = await exchange(port, b"GET /ui/%b HTTP/1.1" % each[2:].encode())
+    for each in re.findall(r'^import\b[^"]*"([^"]*)"', script, re.MULTILINE):
+        assert each.startswith("."), each
+        path = urljoin(SCRIPTS[name], each)
+        answer = await exchange(port, b"GET %b HTTP/1.1" % path.encode())
         assert answer.status == b"HTTP/1.1 200 OK", each
 
 

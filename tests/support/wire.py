@@ -13,7 +13,7 @@ class Wire:
         self._target = target
         self._down = False
         self._writers: set[asyncio.StreamWriter] = set()
-        self._websockets: set[asyncio.StreamWriter] = set()
+        self._subscribers: set[asyncio.StreamWriter] = set()
         self._silent: set[asyncio.StreamWriter] = set()
 
     def cut(self) -> None:
@@ -26,9 +26,9 @@ class Wire:
         """Accept connections again."""
         self._down = False
 
-    def silence_websockets(self) -> None:
-        """Transmit nothing more on the WebSockets that are open now; they go on looking open."""
-        self._silent |= self._websockets
+    def silence_subscribers(self) -> None:
+        """Transmit nothing more on WebSockets and streams open now; they go on looking open."""
+        self._silent |= self._subscribers
 
     async def connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Forward a connection in both directions until it ends."""
@@ -42,8 +42,8 @@ class Wire:
             ends.add(there_writer)
             self._writers.add(there_writer)
             head = await reader.readuntil(b"\r\n\r\n")
-            if b"Upgrade: websocket" in head:
-                self._websockets |= ends
+            if b"Upgrade: websocket" in head or head.startswith(b"GET /events"):
+                self._subscribers |= ends
             there_writer.write(head)
             await asyncio.gather(self._pump(reader, there_writer), self._pump(there_reader, writer))
         except (OSError, EOFError):

@@ -11,16 +11,10 @@ from playwright.async_api import Page
 
 from tests.support import MemcachedProcess, ServerProcess, eventually, free_port, running_server
 from tests.support.browser import browser, publish
+from tests.support.client_page import OTHER_SITE
 from tests.support.documents import blocks
 
 pytestmark = pytest.mark.timeout(30)  # starting a browser takes seconds
-
-OTHER_SITE = "elsewhere.test"
-"""The host name of another site; the browser resolves it to 127.0.0.1.
-
-A page from a public address would not do: Chromium keeps it from connecting to local ones, and the
-tests would pass whatever the server does.
-"""
 
 TRY_ALL = """async ([url, ws]) => {
   const subscribe = (source) => new Promise((resolve) => {
@@ -91,7 +85,7 @@ async def test_readme_page_resumes(memcached: MemcachedProcess) -> None:
     assert recipe.count("\n") <= 10
     html = recipe.replace("localhost:8000", f"127.0.0.1:{port}")
     settings = environment(memcached)
-    (gap,) = re.findall(r'"gap", \(\) => show\("([^"]+)"\)', recipe)
+    (gap,) = re.findall(r'onGap = \(\) => show\("([^"]+)"\)', recipe)
     async with running_server(settings, "--port", str(port)) as server:
         await publish(server, "a", "<b>b</b>")
         async with page_with(html) as page:

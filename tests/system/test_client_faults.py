@@ -108,7 +108,7 @@ async def test_silent_link_is_noticed(start: Start) -> None:
         async with listening(url, timeout=0.2) as listener:
             await publish(server.url, "a")
             await listener.receives("a")
-            link.silence_websockets()
+            link.silence_subscribers()
             for message in "bcdefgh":
                 await publish(server.url, message)
             await listener.is_told("no sign of the server for 0.4 s")

@@ -143,7 +143,7 @@ async def test_silent_link_is_left_in_time() -> None:
         await publish(server.url, "Hello")
         async with nothing_left(), aclosing(listen(f"http://127.0.0.1:{link.port}")) as events:
             await anext(events)
-            link.silence_websockets()
+            link.silence_subscribers()
             async with asyncio.timeout(CLOSE_TIMEOUT * 3):
                 await events.aclose()
             link.cut()

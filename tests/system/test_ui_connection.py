@@ -193,7 +193,7 @@ async def test_silent_connection_is_replaced() -> None:
         await page.page.clock.install()
         await page.page.reload()
         await page.wait_for_state("connected")
-        between.silence_websockets()
+        between.silence_subscribers()
         await publish(server, "unseen")
         for _ in range(TWO_HEARTBEATS // WATCH_INTERVAL):
             await page.page.clock.fast_forward(WATCH_INTERVAL)
