@@ -64,6 +64,7 @@ def _add_components(app: web.Application, settings: Settings) -> None:
         settings.max_connections or connections_allowed(),
         settings.history_bytes,
     )
+    app[HUB].stats.addresses.limit = settings.max_connections_per_address
     app[METRICS] = Metrics(app[HUB], app[CACHE])
     app[BROKER] = LocalBroker(app[HUB], app[CACHE], ids)
     app[NOTIFIER] = Notifier(

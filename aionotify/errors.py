@@ -7,7 +7,7 @@ from typing import ClassVar
 from aionotify.stats import RejectReason
 
 RETRY_AFTER = "5"
-"""Seconds after which a client may repeat a request that was answered with 503."""
+"""Seconds after which a client may repeat a request that was answered with 429 or 503."""
 
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
@@ -112,6 +112,13 @@ class Forbidden(Rejected):
     """The request's `Origin` or `Host` is not allowed."""
 
     status = 403
+
+
+class TooManyRequests(Rejected):
+    """As many clients as allowed are connected from the address of the request."""
+
+    status = 429
+    headers = MappingProxyType({"Retry-After": RETRY_AFTER})
 
 
 class Unavailable(Rejected):

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from aionotify.budget import Budget
-from aionotify.errors import Stopping, Unavailable
+from aionotify.errors import Stopping, TooManyRequests, Unavailable
 from aionotify.fanout import Fanout
 from aionotify.history import History
 from aionotify.ids import ForgottenTopics
@@ -184,12 +184,22 @@ class Hub:
         if self._closing:
             raise Stopping
 
-    def ensure_capacity(self) -> None:
-        """Raise Unavailable if the server is stopping or the connection limit is reached."""
+    def ensure_capacity(self, address: str | None) -> None:
+        """Raise Unavailable or TooManyRequests if a client from `address` cannot be accepted.
+
+        The server is stopping, or the limit on all connections, or on those from one address, is
+        reached.
+        """
         self.ensure_accepting()
         if self.full:
             raise Unavailable(
                 "Too many clients are connected. Please try again later.", RejectReason.TOO_MANY
+            )
+        if self.stats.addresses.is_full(address):
+            raise TooManyRequests(
+                "Too many clients are connected from your address. Close some of them, or try "
+                "again later.",
+                RejectReason.TOO_MANY_PER_ADDRESS,
             )
 
     def subscribers(self) -> Iterator[Subscriber]:

@@ -76,7 +76,7 @@ class MergedTopics:
         """Stop delivery to `subscriber`. May be called more than once."""
         removed = [each.topic.remove(each) for each in self.cursors]
         if any(removed):
-            self.stats.connections[subscriber.kind] -= 1
+            self.stats.uncount(subscriber)
 
     def on_writable(self, subscriber: Subscriber) -> None:
         """Continue delivery to `subscriber`, if it is behind; it can be written to."""
@@ -128,7 +128,7 @@ class MergedTopics:
         subscriber.topic = self
         for cursor in self.cursors:
             cursor.topic.add(cursor)
-        self.stats.connections[subscriber.kind] += 1
+        self.stats.count(subscriber)
 
     def _join(self, head: bytes, joining: "_Joining") -> None:
         """Send `head`, and the rest a turn of the event loop later.

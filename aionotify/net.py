@@ -32,6 +32,30 @@ def peer_address(transport: asyncio.BaseTransport) -> str:
     return str(Address(*peer[:2])) if isinstance(peer, tuple) else "unknown"
 
 
+def peer_host(transport: asyncio.BaseTransport) -> str | None:
+    """Return the address of the peer without its port; None if it has none."""
+    peer = transport.get_extra_info("peername")
+    return str(peer[0]) if isinstance(peer, tuple) else None
+
+
+def network_of(address: str | None) -> str:
+    """Return what connections from `address` are counted under, as text for the log.
+
+    That is an IPv4 address itself, also if it is written as IPv6 (::ffff:192.0.2.1), and the /64
+    network of any other IPv6 address. Anything else is `unknown`.
+    """
+    try:
+        # Without the zone of a link-local address, `fe80::1%eth0`.
+        parsed = ipaddress.ip_address((address or "").partition("%")[0])
+    except ValueError:
+        return "unknown"
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if parsed.ipv4_mapped is None:
+            return str(ipaddress.IPv6Network((parsed, 64), strict=False))
+        parsed = parsed.ipv4_mapped
+    return str(parsed)
+
+
 class Origin(NamedTuple):
     """The origin of a web page (RFC 6454 §4), in lower case."""
 

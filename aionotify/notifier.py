@@ -94,13 +94,15 @@ class Notifier:
         topic = self._hub.get_topic(name)
         return 0 if topic is None else len(self._recents([topic]))
 
-    async def prepare(self, names: Sequence[str]) -> "Subscription":
+    async def prepare(self, names: Sequence[str], address: str | None = None) -> "Subscription":
         """Return a subscription to topics, after reading what other servers have stored.
 
-        Raises Unavailable if the server is stopping or the connection limit is reached.
+        Raises Unavailable if the server is stopping or the connection limit is reached, and
+        TooManyRequests if that of the client's `address` is.
         """
         await self._refresh(names)
-        self._hub.ensure_capacity()
+        # After the last `await` before the client is counted, or many could pass it at once.
+        self._hub.ensure_capacity(address)
         return Subscription(partial(self._subscribe, names))
 
     async def _refresh(self, names: Sequence[str]) -> None:

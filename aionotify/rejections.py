@@ -6,6 +6,7 @@ from aiohttp.typedefs import Handler, Middleware
 from aionotify.access import Access
 from aionotify.errors import Rejected
 from aionotify.hub import Hub
+from aionotify.net import network_of
 from aionotify.stats import RejectReason
 from aionotify.text import shorten
 
@@ -35,6 +36,14 @@ def _report(request: web.Request, error: Rejected, address: str | None, hub: Hub
     match error.reason:
         case RejectReason.TOO_MANY:
             incidents.limit_reached(hub.max_connections)
+        case RejectReason.TOO_MANY_PER_ADDRESS:
+            # Once for each: a client that is turned away tries again every few seconds.
+            network = network_of(address)
+            incidents.report_once(
+                f"address {network}",
+                f"rejected {where} with 429: {hub.stats.addresses.limit:,} clients are connected "
+                f"from {network} (AIONOTIFY_MAX_CONNECTIONS_PER_ADDRESS)",
+            )
         case RejectReason.ORIGIN:
             # Once for each origin: a page that is not allowed tries again every few seconds.
             origin = ascii(shorten(request.headers.get("Origin", "")))

@@ -3,7 +3,9 @@
 from bisect import bisect_left
 from collections import Counter
 from enum import StrEnum
+from typing import Protocol
 
+from aionotify.addresses import AddressCounts, Client
 from aionotify.incidents import Incidents
 
 LATENCY_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -35,6 +37,7 @@ class RejectReason(StrEnum):
     ORIGIN = "origin"
     HOST = "host"
     TOO_MANY = "too_many"
+    TOO_MANY_PER_ADDRESS = "too_many_per_address"
     STOPPING = "stopping"
 
 
@@ -54,11 +57,20 @@ class Histogram:
         self.sum += seconds
 
 
+class ConnectedClient(Client, Protocol):
+    """A client that is counted."""
+
+    @property
+    def kind(self) -> ClientKind:
+        """The protocol that it speaks."""
+
+
 class Stats:
     """Counters of the hub and its subscribers, read by `/metrics`, and their incidents."""
 
     def __init__(self) -> None:
         self.connections: Counter[ClientKind] = Counter()
+        self.addresses = AddressCounts()
         self.published = 0
         self.delivered = 0
         """Notifications written to clients, except recent ones shown on connect."""
@@ -70,3 +82,13 @@ class Stats:
         self.fanout_seconds = Histogram()
         self.loop_lag_seconds = Histogram()
         self.incidents = Incidents()
+
+    def count(self, client: ConnectedClient) -> None:
+        """Count a client that has subscribed."""
+        self.connections[client.kind] += 1
+        self.addresses.add(client)
+
+    def uncount(self, client: ConnectedClient) -> None:
+        """Forget a client that has left."""
+        self.connections[client.kind] -= 1
+        self.addresses.remove(client)

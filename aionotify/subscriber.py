@@ -6,7 +6,7 @@ from enum import IntEnum
 from typing import Protocol, cast
 
 from aionotify.encoders import Encoder
-from aionotify.net import peer_address
+from aionotify.net import peer_address, peer_host
 from aionotify.stall import StallTimer, acceptance
 from aionotify.stats import ClientKind, DisconnectReason, Stats
 
@@ -119,11 +119,16 @@ class Subscriber(asyncio.Protocol):
         self.encoder = encoder
         self.cursor = 0
         self.client_address: str | None = None
-        """The address that a trusted proxy reported, if any."""
+        """The address that a trusted proxy reported, or that of the peer over TLS, if any."""
         self.state = State.CLOSED
         self.transport: asyncio.Transport
         self._stall_timeout = stall_timeout
         self._timer: asyncio.TimerHandle | StallTimer | None = None
+
+    @property
+    def address(self) -> str | None:
+        """The client's address: that of the peer, unless a trusted proxy reported another one."""
+        return self.client_address or peer_host(self.transport)
 
     @property
     def kind(self) -> ClientKind:
@@ -154,6 +159,9 @@ class Subscriber(asyncio.Protocol):
         # at `size > high`: with 0, it would pause with an empty buffer, which nothing ever drains.
         over_tls = transport.get_extra_info("sslcontext") is not None
         self.transport.set_write_buffer_limits(high=1 if over_tls else 0)
+        # It also forgets the peer before it calls `connection_lost`. Others remember it.
+        if over_tls and self.client_address is None:
+            self.client_address = peer_host(transport)
 
     def write(self, batch: bytes, cursor: int) -> None:
         """Hand `batch` to the transport and move to position `cursor`. Never waits."""

@@ -130,7 +130,7 @@ class Topic:
         """Subscribe a client of this topic alone to everything published from now on."""
         subscriber.topic = self
         self.add(subscriber)
-        self.stats.connections[subscriber.kind] += 1
+        self.stats.count(subscriber)
 
     def subscribe_recent(
         self, subscriber: Subscriber, recents: Sequence[Notification], head: bytes
@@ -184,7 +184,7 @@ class Topic:
     def unsubscribe(self, subscriber: Subscriber) -> None:
         """Stop delivery to `subscriber`. May be called more than once."""
         if self.remove(subscriber):
-            self.stats.connections[subscriber.kind] -= 1
+            self.stats.uncount(subscriber)
 
     @property
     def is_behind(self) -> bool:

@@ -40,10 +40,11 @@ async def subscribe(
 ) -> HijackedResponse:
     """Answer `request` with `head` and the notifications that `subscriber` is to receive.
 
-    Raise Unavailable if the server accepts no more clients, and ConnectionResetError if the client
-    has disconnected.
+    Raise Unavailable or TooManyRequests if the server accepts no more clients, from this address or
+    at all, and ConnectionResetError if the client has disconnected.
     """
-    subscription = await notifier.prepare(wanted.topics)
+    address = wanted.client_address or request.remote
+    subscription = await notifier.prepare(wanted.topics, address)
     # No await from here on: the event loop must not call the subscriber before it has a topic.
     subscriber.client_address = wanted.client_address
     leftover = _take_over(request, subscriber)

@@ -61,6 +61,10 @@ class Settings:
     max_connections: int = option(0, integer(1, 1_000_000), group=Group.LIMITS,
         unset="derived from the limit on open files",
         help="Maximum number of connected clients; further clients get 503.")
+    max_connections_per_address: int = option(0, integer(0, 1_000_000, note="0 is no limit"),
+        group=Group.LIMITS,
+        help="Maximum number of connected clients from one IPv4 address or IPv6 network (/64); "
+        "further clients get 429. 0 is no limit.")
     # Times are float for tests and embedding programs, which may use fractions of a second.
     heartbeat: float = option(25, integer(0, 3600, unit="whole seconds", note="0 turns pings off"),
         group=Group.TIMEOUTS,

@@ -90,7 +90,7 @@ async def test_labels_exist_from_the_start(aiohttp_server: Serve) -> None:
     found = await figures(port)
     for reason in ("stalled", "silent", "too_slow", "closing", "broken"):
         assert found[f"aionotify_cut_off_total{{reason={reason}}}"] == 0
-    for reason in ("token", "origin", "host", "too_many", "stopping"):
+    for reason in ("token", "origin", "host", "too_many", "too_many_per_address", "stopping"):
         assert found[f"aionotify_refused_total{{reason={reason}}}"] == 0
     for kind in ("websocket_text", "websocket_json", "events"):
         assert found[f"aionotify_connections{{kind={kind}}}"] == 0

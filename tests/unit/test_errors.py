@@ -41,6 +41,7 @@ def test_every_error_has_the_same_base() -> None:
             426,
             {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"},
         ),
+        (errors.TooManyRequests, 429, {"Retry-After": "5"}),
         (errors.Unavailable, 503, {"Retry-After": "5"}),
         (errors.Stopping, 503, {"Retry-After": "5"}),
     ],

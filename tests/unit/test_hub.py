@@ -39,7 +39,7 @@ def topic(hub: Hub, name: str) -> Topic:
 def is_open(hub: Hub) -> bool:
     """Return whether another client may connect."""
     try:
-        hub.ensure_capacity()
+        hub.ensure_capacity(None)
     except Unavailable:
         return False
     return True

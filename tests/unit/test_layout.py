@@ -51,10 +51,11 @@ ROOMS = (
     "limits",
     "build",
     "text",
-    "net",
     "errors",
     "stats",
     "incidents",
+    "addresses",
+    "net",
     "client",
 )
 """The modules and packages of aionotify, from the top: each may import only from those below it."""

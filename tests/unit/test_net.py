@@ -4,7 +4,15 @@ import asyncio
 
 import pytest
 
-from aionotify.net import Address, Origin, is_loopback, parse_origin, peer_address
+from aionotify.net import (
+    Address,
+    Origin,
+    is_loopback,
+    network_of,
+    parse_origin,
+    peer_address,
+    peer_host,
+)
 
 
 @pytest.mark.parametrize(
@@ -66,16 +74,36 @@ def test_malformed_origin_is_rejected(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("peer", "text"),
+    ("peer", "text", "host"),
     [
-        (("192.0.2.1", 4711), "192.0.2.1:4711"),
-        (("::1", 4711, 0, 0), "[::1]:4711"),
-        ("", "unknown"),
-        (None, "unknown"),
+        (("192.0.2.1", 4711), "192.0.2.1:4711", "192.0.2.1"),
+        (("::1", 4711, 0, 0), "[::1]:4711", "::1"),
+        ("", "unknown", None),
+        (None, "unknown", None),
     ],
 )
-def test_peer_address_is_written_for_the_log(peer: object, text: str) -> None:
-    assert peer_address(asyncio.Transport({"peername": peer})) == text
+def test_peer_is_read_with_and_without_its_port(peer: object, text: str, host: str | None) -> None:
+    transport = asyncio.Transport({"peername": peer})
+    assert (peer_address(transport), peer_host(transport)) == (text, host)
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:db8::1", "2001:db8::/64"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("::1", "::/64"),
+        (None, "unknown"),
+        ("", "unknown"),
+        ("192.0.2", "unknown"),
+        ("example.com", "unknown"),
+    ],
+)
+def test_network_is_that_of_the_address(address: str | None, network: str) -> None:
+    assert network_of(address) == network
 
 
 @pytest.mark.parametrize(

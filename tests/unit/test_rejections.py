@@ -7,7 +7,14 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
 from aionotify.access import Access
-from aionotify.errors import Forbidden, InvalidRequest, Rejected, Unauthorized, Unavailable
+from aionotify.errors import (
+    Forbidden,
+    InvalidRequest,
+    Rejected,
+    TooManyRequests,
+    Unauthorized,
+    Unavailable,
+)
 from aionotify.hub import Hub
 from aionotify.rejections import count_rejections
 from aionotify.settings import Settings
@@ -112,6 +119,20 @@ async def test_full_server_is_one_line(hub: Hub, caplog: pytest.LogCaptureFixtur
     error = Unavailable("too many", RejectReason.TOO_MANY)
     (line,) = await lines(hub, caplog, error, {}, {}, {})
     assert line.startswith("connection limit reached: 10 clients are connected, ")
+
+
+async def test_full_address_is_named_once(hub: Hub, caplog: pytest.LogCaptureFixture) -> None:
+    """An IPv6 network is one address."""
+    hub.stats.addresses.limit = 5
+    error = TooManyRequests("too many", RejectReason.TOO_MANY_PER_ADDRESS)
+    addresses = ["2001:db8::1", "2001:db8::2", "198.51.100.7", "198.51.100.7"]
+    sent = [{"X-Forwarded-For": each} for each in addresses]
+    assert await lines(hub, caplog, error, *sent) == [
+        "rejected GET /ws from 2001:db8::1 with 429: 5 clients are connected from 2001:db8::/64 "
+        "(AIONOTIFY_MAX_CONNECTIONS_PER_ADDRESS)",
+        "rejected GET /ws from 198.51.100.7 with 429: 5 clients are connected from 198.51.100.7 "
+        "(AIONOTIFY_MAX_CONNECTIONS_PER_ADDRESS)",
+    ]
 
 
 async def test_other_reasons_are_told(hub: Hub, caplog: pytest.LogCaptureFixture) -> None:

@@ -37,6 +37,7 @@ def topic(calls: Calls) -> Topic:
 def subscribed(topic: Topic) -> Subscriber:
     """Return a new subscriber of `topic`."""
     subscriber = EventStream(STALL_TIMEOUT, chunked=True)
+    subscriber.client_address = "192.0.2.1"
     topic.subscribe(subscriber)
     return subscriber
 
@@ -65,13 +66,18 @@ def test_writable_subscriber_is_visited_if_behind(topic: Topic, calls: Calls) ->
 
 def test_unsubscribe_is_idempotent(topic: Topic, calls: Calls) -> None:
     """Unsubscribing twice counts once; the last subscriber leaves an empty topic."""
+    topic.stats.addresses.limit = 2
     subscriber, other = subscribed(topic), subscribed(topic)
+    assert topic.stats.addresses.is_full(other.address)
     topic.unsubscribe(subscriber)
     topic.unsubscribe(subscriber)
     assert list(topic.subscribers) == [other]
     assert topic.stats.connections.total() == 1
+    topic.stats.addresses.limit = 1
+    assert topic.stats.addresses.is_full(other.address)
     assert calls.empty == []
     topic.unsubscribe(other)
+    assert not topic.stats.addresses.is_full(other.address)
     assert topic.stats.connections.total() == 0
     assert calls.empty == [topic]
 

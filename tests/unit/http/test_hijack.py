@@ -44,11 +44,11 @@ class FakeNotifier:
     """Replaces the notifier and its subscription."""
 
     def __init__(self) -> None:
-        self.prepared: list[str] = []
+        self.prepared: list[tuple[str, str | None]] = []
         self.error: Exception | None = None
 
-    async def prepare(self, names: Sequence[str]) -> "FakeNotifier":
-        self.prepared.extend(names)
+    async def prepare(self, names: Sequence[str], address: str | None) -> "FakeNotifier":
+        self.prepared.extend((name, address) for name in names)
         if self.error is not None:
             raise self.error
         return self
@@ -119,7 +119,7 @@ async def test_subscriber_sends_the_only_head(hijacking: Hijacking) -> None:
         assert await head_of(reader) == HEAD.data
         hijacking.subscriber.transport.close()
         assert await asyncio.wait_for(reader.read(), 5) == b""
-    assert hijacking.notifier.prepared == ["news"]
+    assert hijacking.notifier.prepared == [("news", "192.0.2.1")]
     assert hijacking.subscriber.calls[0] == ("start", 7)
     assert hijacking.subscriber.client_address == "192.0.2.1"
 
