@@ -8,12 +8,15 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 import aiohttp
 from aiohttp import WSMsgType
 from yarl import URL
 
 from aionotify.client.events import Event, parse
+from aionotify.client.tokens import authorization
 
 CLOSE_TIMEOUT = 1.0
 """Seconds that the server has to answer when the client closes the connection."""
@@ -49,15 +52,15 @@ class Lost(Exception):
     """There is no connection, but there may be one later. The message is the reason."""
 
 
-def endpoint(url: str, name: str, **query: str) -> URL:
-    """Return the address of an endpoint of the server at `url`, for HTTP and WebSocket.
+def endpoint(server: str, name: str, **query: str) -> URL:
+    """Return the address of an endpoint of the server at `server`, for HTTP and WebSocket.
 
-    Raise ValueError if `url` is not the address of a server.
+    Raise ValueError if `server` is not the address of one.
     """
-    base = URL(url)
+    base = URL(server)
     if base.scheme not in SCHEMES or not base.host or base.raw_query_string or base.raw_fragment:
         raise ValueError(
-            f"url: invalid value {url!r} (expected the address of a server, such as "
+            f"server: invalid value {server!r} (expected the address of a server, such as "
             "https://example.com or https://example.com/prefix)"
         )
     return (base.with_scheme(SCHEMES[base.scheme]) / name).with_query(query)
@@ -68,11 +71,12 @@ def resume(address: URL, position: str | None) -> URL:
     return address if position is None else address.update_query(since=position)
 
 
-def open_session(token: str | None, timeout: float) -> aiohttp.ClientSession:
-    """Return a session whose requests carry `token`, and raise Refused for error responses."""
+def open_session(timeout: float | None) -> aiohttp.ClientSession:
+    """Return a session whose requests raise Refused for error responses.
+
+    A request takes `timeout` seconds at most.
+    """
     return aiohttp.ClientSession(
-        # In the header, and never in the URL: URLs end up in the logs of proxies.
-        headers={"Authorization": f"Bearer {token}"} if token else None,
         # For a WebSocket, aiohttp 3.14.5 applies it to the handshake only.
         timeout=aiohttp.ClientTimeout(total=timeout),
         raise_for_status=_check_status,
@@ -95,13 +99,28 @@ async def _check_status(response: aiohttp.ClientResponse) -> None:
     raise Refused(response.status, response.reason or "unknown error")
 
 
+async def server_time(session: aiohttp.ClientSession, address: URL) -> datetime | None:
+    """Return the time by the server's clock, or that of a proxy; None if neither tells."""
+    try:
+        async with session.head(address, raise_for_status=False) as response:
+            # Always in GMT (RFC 9110 §5.6.7), with seconds.
+            return parsedate_to_datetime(response.headers.get("Date", "")).replace(tzinfo=UTC)
+    except (aiohttp.ClientError, OSError, ValueError):
+        return None
+
+
 @contextlib.asynccontextmanager
 async def open_websocket(
-    session: aiohttp.ClientSession, address: URL, timeout: float
+    session: aiohttp.ClientSession, address: URL, token: str | None, timeout: float
 ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
     """Open a WebSocket, and close it at the end. Raise Refused or Lost if there is none."""
     try:
-        ws = await session.ws_connect(address, autoping=False, max_msg_size=MAX_FRAME_BYTES)
+        ws = await session.ws_connect(
+            address,
+            headers=authorization(token),
+            autoping=False,
+            max_msg_size=MAX_FRAME_BYTES,
+        )
     except Refused as refused:
         if refused.status in FINAL:
             raise

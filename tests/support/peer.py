@@ -30,24 +30,29 @@ def sends(*frames: str) -> Script:
 
 
 class Peer:
-    """The server: its address, and the query of every request for `/ws`."""
+    """The server: its address, and the query and the token of every request for `/ws`."""
 
     def __init__(self) -> None:
         self.url = ""
         self.queries: list[dict[str, str]] = []
+        self.tokens: list[str] = []
 
 
 @asynccontextmanager
-async def running_peer(*scripts: Script, port: int | None = None) -> AsyncIterator[Peer]:
+async def running_peer(*scripts: Script | int, port: int | None = None) -> AsyncIterator[Peer]:
     """Run a server whose connections follow `scripts`, one after another, and then the last one.
 
-    It answers neither pings nor close frames by itself.
+    A number is the status with which a connection is refused.
+    The server answers neither pings nor close frames by itself.
     """
     peer = Peer()
 
-    async def connect(request: web.Request) -> web.WebSocketResponse:
+    async def connect(request: web.Request) -> web.StreamResponse:
         script = scripts[min(len(peer.queries), len(scripts) - 1)]
         peer.queries.append({**request.query})
+        peer.tokens.append(request.headers.get("Authorization", "").removeprefix("Bearer "))
+        if isinstance(script, int):
+            return web.Response(status=script)
         ws = web.WebSocketResponse(autoping=False, autoclose=False)
         await ws.prepare(request)
         await script(ws)

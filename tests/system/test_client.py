@@ -80,9 +80,9 @@ async def test_listen_yields_recent_and_live_notifications(server: ServerProcess
 async def test_listen_starts_after_since(server: ServerProcess) -> None:
     """Past the recent notifications, which are five."""
     first, *_ = [await publish(server.url, f"{number}", "a.b") for number in range(9)]
-    async with listening(server.url, topic="a.b", since=first.id) as listener:
+    async with listening(server.url, topics="a.b", since=first.id) as listener:
         await listener.receives(*"12345678")
-    async with listening(server.url, topic="a.b", since="1") as listener:
+    async with listening(server.url, topics="a.b", since="1") as listener:
         await listener.receives(*"012345678")
     (gap,) = listener.gaps
     assert gap is listener.events[0]
@@ -117,7 +117,7 @@ async def test_refused_listen_raises_the_sentence_at_once() -> None:
     cases: list[tuple[dict[str, Any], int, str]] = [
         ({}, 401, "A token is required to subscribe"),
         ({"token": "a wrong one"}, 401, "A token is required to subscribe"),
-        ({"token": USER, "topic": "a b"}, 400, "topic: invalid value 'a b'"),
+        ({"token": USER, "topics": "a b"}, 400, "topic: invalid value 'a b'"),
         ({"token": USER, "since": "yesterday"}, 400, "since: invalid value 'yesterday'"),
     ]
     states: list[object] = []
@@ -161,7 +161,7 @@ async def test_token_that_is_revoked_ends_the_loop(memcached: MemcachedProcess) 
 async def test_path_prefix_is_kept(server: ServerProcess, tmp_path: Path) -> None:
     async with running_nginx(server.port, tmp_path, "/notify") as address:
         for url in (f"http://{address}/notify", f"ws://{address}/notify/"):
-            async with listening(url, topic=url[:2]) as listener:
+            async with listening(url, topics=url[:2]) as listener:
                 await listener.connects(1)
                 await publish(url, "Hello", url[:2])
                 await listener.receives("Hello")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from aiohttp import WSMsgType, web
 
-from aionotify.client import publish
+from aionotify.client import Notification, publish
 from tests.support import MemcachedProcess, ServerProcess, free_port, running_server
 from tests.support.environment import with_memcached, without_memcached
 from tests.support.listener import listening
@@ -121,7 +121,7 @@ async def test_client_that_saw_nothing_resumes(start: Start) -> None:
     server = await start(without_memcached())
     async with (
         wire(server.port) as link,
-        listening(f"http://127.0.0.1:{link.port}", topic="quiet") as listener,
+        listening(f"http://127.0.0.1:{link.port}", topics="quiet") as listener,
     ):
         await listener.connects(1)
         link.cut()
@@ -145,12 +145,30 @@ async def test_position_is_exact() -> None:
             sends('{"type":"accepted","id":"99"}'),
             sends('{"type":"notification","id":"100"}'),
         ) as peer,
-        listening(peer.url, topic="a") as listener,
+        listening(peer.url, topics="a") as listener,
     ):
         await listener.connects(7)
     assert [each.get("since") for each in peer.queries[:7]] == [None, None, "5", "9", *["12"] * 3]
     assert all(each["topic"] == "a" and each["format"] == "json" for each in peer.queries)
     assert [each.id for each in listener.events] == ["5", "9"]
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_topics_share_one_position() -> None:
+    """Of several topics, as of one, the last id decides."""
+    of_b = notification_frame("b", 6).replace('"main"', '"b"')
+    async with (
+        running_peer(sends(notification_frame("a", 5), of_b), sends()) as peer,
+        listening(peer.url, topics=["main", "b"]) as listener,
+    ):
+        await listener.connects(2)
+    assert [each.topic for each in listener.events if isinstance(each, Notification)] == [
+        *("main", "b")
+    ]
+    assert peer.queries[:2] == [
+        {"format": "json", "topic": "main,b"},
+        {"format": "json", "topic": "main,b", "since": "6"},
+    ]
 
 
 async def sends_binary(ws: web.WebSocketResponse) -> None:

@@ -84,7 +84,7 @@ async def is_cancelled_in_wait(url: str) -> None:
 async def is_refused(url: str) -> None:
     """Subscribe to something that is no topic."""
     with pytest.raises(Refused):
-        await anext(listen(url, topic="a b"))
+        await anext(listen(url, topics="a b"))
 
 
 async def cancelled(task: asyncio.Task[None]) -> None:

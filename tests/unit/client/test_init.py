@@ -1,42 +1,34 @@
 """The interface of the client; tests/system/test_client.py has its behavior."""
 
 import inspect
-import logging
-
-import pytest
+import re
+from pathlib import Path
 
 from aionotify import client
-from aionotify.client import State, listen, publish
+from aionotify.client import listen, publish
 
 
 def test_client_exports_its_interface() -> None:
-    assert client.__all__ == ["Gap", "Notification", "Refused", "State", "listen", "publish"]
+    exported = ["Gap", "Notification", "Refused", "State", "Token", "listen", "publish"]
+    assert client.__all__ == exported
 
 
 def test_only_address_topic_and_message_are_positional() -> None:
     """So that parameters can be added without breaking a call."""
-    for function, names in ((listen, ["url", "topic"]), (publish, ["url", "message", "topic"])):
+    expected = ((listen, ["server", "topics"]), (publish, ["server", "message", "topic"]))
+    for function, names in expected:
         parameters = inspect.signature(function).parameters.values()
         assert [each.name for each in parameters if each.kind is not each.KEYWORD_ONLY] == names
 
 
-def test_state_is_a_sentence() -> None:
-    assert str(State(connected=True)) == "connected"
-    assert str(State(False, "connection lost", 0.349)) == "connection lost; retrying in 0.3 s"
+def test_wall_clock_is_read_in_one_place() -> None:
+    """It may jump. There it stands in for the server's clock, if that cannot be asked.
 
-
-def test_states_are_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """As a warning, a lost connection is seen even if the program does not set logging up."""
-    with caplog.at_level(logging.INFO):
-        client.log_state(State(connected=True))
-        client.log_state(State(False, "connection lost", 1))
-    assert [(each.name, each.levelname, each.message) for each in caplog.records] == [
-        ("aionotify.client", "INFO", "connected"),
-        ("aionotify.client", "WARNING", "connection lost; retrying in 1.0 s"),
+    tests/unit/client/test_renewal.py shows that a wrong one does not matter otherwise.
+    """
+    readings = [
+        (path.name, found)
+        for path in Path(client.__file__).parent.glob("*.py")
+        for found in re.findall(r"time\.time|now\(|today\(", path.read_text(encoding="utf-8"))
     ]
-
-
-def test_wrong_address_is_rejected_by_the_call() -> None:
-    """And not when the first notification is waited for."""
-    with pytest.raises(ValueError, match=r"url: invalid value 'localhost:8000' \(expected"):
-        listen("localhost:8000")
+    assert readings == [("renewal.py", "now(")]
