@@ -8,11 +8,12 @@ from tests.support import ROOT
 
 README = "README.md"
 OPERATING = "docker/README.md"
+RECIPES = "docker/RECIPES.md"
 DESIGN = "aionotify/README.md"
 TESTING = "tests/README.md"
 CONTRIBUTING = ".github/CONTRIBUTING.md"
 DOCUMENTS = (
-    *(README, OPERATING, DESIGN, TESTING),
+    *(README, OPERATING, RECIPES, DESIGN, TESTING),
     *(CONTRIBUTING, ".github/SECURITY.md", ".github/CHANGELOG.md"),
 )
 
