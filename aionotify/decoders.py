@@ -1,12 +1,14 @@
 """Text from a client as the message that it publishes; the opposite of `encoders`. Pure."""
 
 import json
-from collections.abc import Set
+from collections.abc import Collection
+from typing import NamedTuple
 
 from aionotify.errors import InvalidRequest
+from aionotify.fields import FIELDS, NO_FIELDS, Fields, parse_fields
 from aionotify.text import shorten
 
-MEMBERS = frozenset({"message"})
+MEMBERS = ("message", *FIELDS)
 """The members that a JSON object may have."""
 
 JSON_ESCAPE_FACTOR = 6
@@ -16,13 +18,20 @@ JSON_ENVELOPE = 1024
 """Bytes allowed around a message: white space, and the rest of its JSON object."""
 
 
+class Message(NamedTuple):
+    """A message that a client asks to publish."""
+
+    text: str
+    fields: Fields = NO_FIELDS
+
+
 def max_json_bytes(max_message_bytes: int) -> int:
     """Return the longest JSON text to read for a message of up to `max_message_bytes`."""
     return max_message_bytes * JSON_ESCAPE_FACTOR + JSON_ENVELOPE
 
 
-def message_from_json(text: str) -> str:
-    """Return the message in `{"message":"…"}`. Raise InvalidRequest for any other object."""
+def message_from_json(text: str) -> Message:
+    """Return the message in `{"message":"…"}`, with its optional fields. Raise InvalidRequest."""
     try:
         document = json.loads(text)
         message = document["message"]
@@ -34,14 +43,15 @@ def message_from_json(text: str) -> str:
         message = None
     if not isinstance(message, str):
         raise InvalidRequest('Expected JSON like {"message":"Hello"}, with valid Unicode.')
-    if document.keys() != MEMBERS:
-        _reject_unknown(document.keys() - MEMBERS)
-    return message
+    if len(document) == 1:  # the usual case
+        return Message(message)
+    _reject_unknown(document, MEMBERS)
+    return Message(message, parse_fields(document))
 
 
-def _reject_unknown(names: Set[str]) -> None:
+def _reject_unknown(document: dict[str, object], members: Collection[str]) -> None:
     # Not ignored: a client that misspells a member, or names a topic here, would get 201 for
     # something else than it asked for.
-    for name in sorted(names):
-        expected = "in the URL, as ?topic=NAME" if name == "topic" else ", ".join(sorted(MEMBERS))
+    for name in sorted(document.keys() - members):
+        expected = "in the URL, as ?topic=NAME" if name == "topic" else ", ".join(members)
         raise InvalidRequest(f"{shorten(name)!r}: unknown member (expected {expected})")

@@ -15,7 +15,7 @@ from aionotify.recents import Snapshot
 MAX_BATCH = 64 * 1024
 """Bytes of messages that one write carries at most, unless a single message is larger."""
 
-_NOTIFICATION = b'{"type":"notification","id":"%d","time":"%b.%03dZ","topic":"%b","message":%b%b}'
+_NOTIFICATION = b'{"type":"notification","id":"%d","time":"%b.%03dZ","topic":"%b","message":%b%b%b}'
 
 quote = json.encoder.encode_basestring
 """Encodes a string as json.dumps(ensure_ascii=False) does; in C, if that is compiled."""
@@ -214,7 +214,7 @@ def to_json(notification: Notification, *, recent: bool = False) -> bytes:
     """Return the JSON object of a notification as compact UTF-8; the same in every format."""
     # Formatted rather than dumped: every POST and every batch of the fan-out comes through here,
     # and json.dumps takes 5.9 µs for the object, this 0.8. Only the message needs escaping: topic
-    # names have no characters that do.
+    # names have no characters that do, and the fields were encoded when they were published.
     seconds, milliseconds = divmod(notification.time, 1000)
     return _NOTIFICATION % (
         notification.id,
@@ -222,6 +222,7 @@ def to_json(notification: Notification, *, recent: bool = False) -> bytes:
         milliseconds,
         notification.topic.encode(),
         quote(notification.message).encode(),
+        notification.fields,
         b',"recent":true' if recent else b"",
     )
 

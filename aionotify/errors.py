@@ -68,7 +68,7 @@ class RequestTimeout(RequestError):
 
 
 class MessageTooBig(RequestError):
-    """A message exceeds `AIONOTIFY_MAX_MESSAGE_BYTES`."""
+    """A message, with its fields, exceeds `AIONOTIFY_MAX_MESSAGE_BYTES`."""
 
     status = 413
     closes_connection = True

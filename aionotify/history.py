@@ -9,7 +9,7 @@ from aionotify.notification import Notification
 from aionotify.recents import Recent, by_rank, total_size
 
 MAX_BYTES = 16 * 1024 * 1024
-"""Bytes of UTF-8 text that one history retains at most, whatever the number of notifications."""
+"""Bytes that one history retains at most, whatever the number of notifications."""
 
 COMPACT_AFTER = 512
 """Dropped entries that may stay in front of a list before it is compacted."""
@@ -61,7 +61,7 @@ class History:
         self.first = 0
         self.complete_since = complete_since
         self.total_bytes = 0
-        """Bytes of all messages ever appended, retained or not."""
+        """Bytes of all notifications ever appended, retained or not."""
         self._limit = limit
         self._max_bytes = max_bytes
         self._budget = budget or Budget(max_bytes)
@@ -113,7 +113,7 @@ class History:
         )
 
     def append(self, notification: Notification, size: int) -> None:
-        """Retain a new notification of `size` bytes of text, with an id above all others here."""
+        """Retain a new notification of `size` bytes, with an id above all others here."""
         self._entries.append(notification)
         self._sizes.append(size)
         self._bytes += size
@@ -133,16 +133,15 @@ class History:
         return self.first + index - self._start, complete
 
     def between(self, cursor: int, max_bytes: int, end: int | None = None) -> list[Notification]:
-        """Return notifications from `cursor` on, limited to `max_bytes` of text, but at least one.
+        """Return notifications from `cursor` on, limited to `max_bytes`, but at least one.
 
         Stops before position `end`. Raises LookupError if `cursor` is no longer retained.
         """
         start = cursor - self.first + self._start
         if start < self._start:
             raise LookupError(f"position {cursor} is no longer retained")
-        last = len(self._entries)
-        if end is not None:
-            last = min(last, end - self.first + self._start)
+        last = self.head if end is None else min(self.head, end)
+        last += self._start - self.first
         stop, total = start, 0
         while stop < last:
             total += self._sizes[stop]
@@ -158,16 +157,14 @@ class History:
         """
         entries = self._entries[max(self._start, len(self._entries) - count) :]
         found = [Recent(self._ranks.get(each.id, each.id), each) for each in entries]
-        if self._foreign:
-            found += self._foreign
+        found += self._foreign
         if self._foreign or self._ranks:
             found.sort(key=by_rank)
         return [each for each in found[-count:] if each.notification.time > oldest]
 
     def complete_before(self, recents: Sequence[Recent]) -> int:
         """Return the id after which `recents`, a result of `recent`, are complete."""
-        foreign = {*self._foreign}
-        own = sum(each not in foreign for each in recents) if foreign else len(recents)
+        own = sum(each not in self._foreign for each in recents)
         index = len(self._entries) - own - 1
         if index < self._start:
             return self.complete_since
@@ -181,12 +178,9 @@ class History:
         entries, so that clients can resume from them. All others are foreign: the newest `count`
         are kept, and the history is not complete before them.
         """
-        foreign = {each.notification for each in self._foreign}
-        unknown = [
-            each
-            for each in dict.fromkeys(stored)
-            if not (each.notification in foreign or self._retains(each.notification))
-        ]
+        for each in stored:
+            self._add_fields(each.notification)
+        unknown = [each for each in dict.fromkeys(stored) if not self._has(each.notification)]
         if unknown and not self._dropped:
             unknown = self._prepend(unknown, complete_since)
         if unknown:
@@ -229,9 +223,20 @@ class History:
         self._bytes += size
         self._budget.used += size + count * ENTRY_OVERHEAD
 
-    def _retains(self, notification: Notification) -> bool:
+    def _index(self, notification: Notification) -> int | None:
         index = bisect_left(self._entries, notification.id, self._start, key=_id)
-        return index < len(self._entries) and self._entries[index] == notification
+        return index if self._entries[index : index + 1] == [notification] else None
+
+    def _has(self, notification: Notification) -> bool:
+        foreign = any(each.notification == notification for each in self._foreign)
+        return foreign or self._index(notification) is not None
+
+    def _add_fields(self, stored: Notification) -> None:
+        """Take over the fields of an entry that was read without them, see `cache.format`."""
+        index = self._index(stored) if stored.fields else None
+        if index is not None and not self._entries[index].fields:
+            self._account(len(stored.fields), 0)
+            self._entries[index], self._sizes[index] = stored, stored.size
 
     def _knows(self, id: int) -> bool:
         index = bisect_left(self._entries, id, self._start, key=_id)
@@ -252,7 +257,7 @@ class History:
         added = added[max(0, len(added) + len(self) - self._limit) :]
         if not added:
             return unknown
-        sizes = [len(each.message.encode()) for each in added]
+        sizes = [each.size for each in added]
         self._entries[:0] = added
         self._sizes[:0] = sizes
         self.first -= len(added)

@@ -272,7 +272,7 @@ class _Joining:
         """Return as many of `recents` as fit into one write, at least one, and remove them."""
         taken, size = list[Notification](), 0
         while self.recents:
-            size += len(self.recents[0].message.encode())
+            size += self.recents[0].size
             if size > MAX_BATCH and taken:
                 break
             taken.append(self.recents.pop(0))

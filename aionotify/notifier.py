@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from aionotify.broker import Broker
 from aionotify.errors import EmptyMessage, MessageTooBig
+from aionotify.fields import NO_FIELDS, Fields
 from aionotify.hub import Hub
 from aionotify.notification import MAIN, Draft, Notification
 from aionotify.recents import by_rank
@@ -17,7 +18,7 @@ from aionotify.subscriber import Subscriber
 from aionotify.topic import Topic
 
 MAX_PAGE = 1024 * 1024
-"""Bytes of messages in one answer to a poll at most, unless a single message is larger."""
+"""Bytes of notifications in one answer to a poll at most, unless a single one is larger."""
 
 
 class Page(NamedTuple):
@@ -42,7 +43,12 @@ class Notifier:
         self._recent_limit = recent_limit
 
     async def publish(
-        self, text: str, name: str = MAIN, *, wait_stored: bool = False
+        self,
+        text: str,
+        name: str = MAIN,
+        fields: Fields = NO_FIELDS,
+        *,
+        wait_stored: bool = False,
     ) -> Notification:
         """Publish `text`, stripped of white space at both ends, to all subscribers of a topic.
 
@@ -53,7 +59,7 @@ class Notifier:
         """
         if wait_stored:
             self._hub.ensure_accepting()
-        draft = self._draft(name, text)
+        draft = self._draft(name, text, fields)
         (notification,) = await self._broker.publish([draft], wait_stored=wait_stored)
         return notification
 
@@ -61,15 +67,15 @@ class Notifier:
         """Return the newest notifications of each topic, in order."""
         topics = await self._open_fresh(names)
         notifications = self._recents(topics)
-        total = sum(len(each.message.encode()) for each in notifications)
+        total = sum(each.size for each in notifications)
         while total > MAX_PAGE and len(notifications) > 1:
-            total -= len(notifications.pop(0).message.encode())
+            total -= notifications.pop(0).size
         page = Page(notifications, True, max(each.history.last_id for each in topics))
         self._discard_empty(topics)
         return page
 
     async def since(self, names: Sequence[str], id: int) -> Page:
-        """Return the notifications retained after `id`, limited to `MAX_PAGE` bytes of text."""
+        """Return the notifications retained after `id`, limited to `MAX_PAGE` bytes."""
         topics = await self._open_fresh(names)
         histories = [each.history for each in topics]
         complete = is_complete(histories, id)
@@ -127,16 +133,17 @@ class Notifier:
         recents = found[0] if len(found) == 1 else sorted(chain(*found), key=by_rank)
         return [each.notification for each in recents]
 
-    def _draft(self, name: str, text: str) -> Draft:
+    def _draft(self, name: str, text: str, fields: Fields) -> Draft:
         message = text.strip()
         if not message:
             raise EmptyMessage("Empty notifications are not sent.")
-        size = len(message.encode())
-        if size > self._max_message_bytes:
+        length = len(message.encode())
+        if length + fields.size > self._max_message_bytes:
+            what = "message and its fields have" if fields.size else "message has"
             raise MessageTooBig(
-                f"The message has {size} bytes; the limit is {self._max_message_bytes}."
+                f"The {what} {length + fields.size} bytes; the limit is {self._max_message_bytes}."
             )
-        return Draft(name, message, size)
+        return Draft(name, message, length + len(fields.encoded), fields.encoded)
 
     def _subscribe(
         self, names: Sequence[str], subscriber: Subscriber, head: bytes, since: int | None

@@ -1,6 +1,6 @@
 """The messages of WebSocket clients: published, or answered with the reason why not."""
 
-from aionotify.decoders import message_from_json
+from aionotify.decoders import Message, message_from_json
 from aionotify.encoders import compact_json
 from aionotify.errors import EmptyMessage, InvalidRequest, MessageTooBig, PublishForbidden
 from aionotify.frames import CloseCode
@@ -27,7 +27,7 @@ class Receiver:
     async def receive_text(self, subscriber: WebSocketSubscriber, text: str) -> None:
         """Publish `text`, or reply with the reason why not. The replies are part of layer 1."""
         try:
-            await self._publish(subscriber, text)
+            await self._publish(subscriber, Message(text))
         except (PublishForbidden, EmptyMessage) as error:
             subscriber.reply(str(error))
         except MessageTooBig as error:
@@ -46,9 +46,9 @@ class Receiver:
             document = {"type": "accepted", "id": str(notification.id)}
         subscriber.reply(compact_json(document).decode())
 
-    async def _publish(self, subscriber: WebSocketSubscriber, text: str) -> Notification:
+    async def _publish(self, subscriber: WebSocketSubscriber, message: Message) -> Notification:
         # With an admin token configured, the prefix must not be a way around it.
-        prefixed = text.startswith(ADMIN_PREFIX) and self._publish_is_open
+        prefixed = message.text.startswith(ADMIN_PREFIX) and self._publish_is_open
         if not subscriber.admin and not prefixed:
             raise PublishForbidden("You are not authorized to send notifications.")
         # One leading prefix goes, of admins too; the FastAPI version deleted every `admin:`, and so
@@ -56,4 +56,5 @@ class Receiver:
         names = subscriber.topic.names
         if len(names) > 1:
             raise InvalidRequest("A client of several topics publishes with POST /notifications.")
-        return await self._notifier.publish(text.removeprefix(ADMIN_PREFIX), names[0])
+        text = message.text.removeprefix(ADMIN_PREFIX)
+        return await self._notifier.publish(text, names[0], message.fields)

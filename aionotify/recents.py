@@ -23,8 +23,8 @@ def by_rank(recent: Recent) -> tuple[int, str]:
 
 
 def total_size(recents: Iterable[Recent]) -> int:
-    """Return the bytes of text of `recents`."""
-    return sum(len(each.notification.message.encode()) for each in recents)
+    """Return the bytes of `recents`."""
+    return sum(each.notification.size for each in recents)
 
 
 class Snapshot:
@@ -41,14 +41,14 @@ class Snapshot:
         self.first = end - len(notifications)
 
     def between(self, cursor: int, max_bytes: int, end: int | None = None) -> list[Notification]:
-        """Return notifications from `cursor` on, limited to `max_bytes` of text, but at least one.
+        """Return notifications from `cursor` on, limited to `max_bytes`, but at least one.
 
         `end` is ignored: nothing was ever appended.
         """
         batch: list[Notification] = []
         total = 0
         for each in self._notifications[cursor - self.first :]:
-            total += len(each.message.encode())
+            total += each.size
             if total > max_bytes and batch:
                 break
             batch.append(each)

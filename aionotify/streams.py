@@ -7,7 +7,7 @@ from aionotify.history import History
 from aionotify.notification import Notification
 
 Event = tuple[int, int, Notification | None, int]
-"""An id, the index of its stream, the notification, and the bytes of its text.
+"""An id, the index of its stream, the notification, and its bytes.
 
 Without a notification, it marks the place of a gap or of the client's position.
 """
@@ -38,7 +38,7 @@ def following(at: int, history: History, cursor: int) -> Iterator[Event]:
         # As many as one write may need: reading all of a long history for each would take longer
         # with every one of them.
         for notification in history.between(cursor, MAX_BATCH):
-            yield notification.id, at, notification, len(notification.message.encode())
+            yield notification.id, at, notification, notification.size
             cursor += 1
 
 

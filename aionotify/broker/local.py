@@ -48,7 +48,7 @@ class LocalBroker:
                 await behind.wait_delivered()
             now = time.time()
             notification = Notification(
-                self._ids.next(now), int(now * 1000), draft.message, draft.topic
+                self._ids.next(now), int(now * 1000), draft.message, draft.topic, draft.fields
             )
             self._hub.publish(topic, notification, draft.size)
             self._cache.replicate(topic, notification.id)

@@ -2,6 +2,9 @@
 
 `aionotify:1:recent:<topic>` holds the recent notifications of a topic, oldest first:
 `{"floor":<id>,"notifications":[{"id":…,"time":…,"message":"…"},…]}`.
+An entry has the optional fields of its notification as further members: `"title":"…"` and so on.
+A server of an earlier version passes over them: it shows the message, and stores it again without
+them. A server that knows them stores them again, and takes them over from such a one (`History`).
 `floor` is the id after which the list is complete, as far as its author knew.
 An entry has a `rank` where it differs from its id.
 
@@ -19,6 +22,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aionotify.encoders import quote
+from aionotify.errors import InvalidRequest
+from aionotify.fields import parse_fields
 from aionotify.notification import Notification
 from aionotify.recents import Recent
 
@@ -35,7 +40,7 @@ MARKER = b"aionotify:1:stopped"
 PRESENCE = b"aionotify:1:server"
 
 _VALUE = b'{"floor":%d,"notifications":[%b]}'
-_ENTRY = b'{"id":%d,"time":%d,"message":%b%b}'
+_ENTRY = b'{"id":%d,"time":%d,"message":%b%b%b}'
 _ENVELOPE = len(_VALUE) + 20
 """Bytes of a value without its entries, at most."""
 
@@ -88,7 +93,7 @@ def _encode_entry(recent: Recent) -> bytes:
     notification = recent.notification
     rank = b',"rank":%d' % recent.rank if recent.rank != notification.id else b""
     message = quote(notification.message).encode()
-    return _ENTRY % (notification.id, notification.time, message, rank)
+    return _ENTRY % (notification.id, notification.time, message, notification.fields, rank)
 
 
 def decode(value: bytes, topic: str, now: float) -> Stored:
@@ -103,6 +108,8 @@ def decode(value: bytes, topic: str, now: float) -> Stored:
         return Stored([_decode_entry(each, topic, latest) for each in entries], complete_since)
     except (AttributeError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"unexpected format: {error!r}") from error
+    except InvalidRequest as error:  # anything may write there: the fields are checked as published
+        raise ValueError(str(error)) from error
 
 
 def _decode_entry(entry: Mapping[str, Any], topic: str, latest: int) -> Recent:
@@ -113,7 +120,7 @@ def _decode_entry(entry: Mapping[str, Any], topic: str, latest: int) -> Recent:
     if not (0 < id < latest * 1000 and 0 < published < latest and id <= rank < latest * 1000):
         raise ValueError("an id, a rank or a time is out of range")
     message.encode()  # raises for a lone surrogate, which is not Unicode text
-    return Recent(rank, Notification(id, published, message, topic))
+    return Recent(rank, Notification(id, published, message, topic, parse_fields(entry).encoded))
 
 
 def encode_marker(before: int, parts: int) -> bytes:

@@ -13,8 +13,10 @@ from aionotify.yielding import yielding
 async def publish(request: web.Request) -> web.Response:
     """Answer `POST /notifications[?topic=]` with the notification, once it is stored."""
     topic = parse_topic(request)
-    text = await read_message(request, request.app[SETTINGS].max_message_bytes)
-    notification = await request.app[NOTIFIER].publish(text, topic, wait_stored=True)
+    message = await read_message(request, request.app[SETTINGS].max_message_bytes)
+    notification = await request.app[NOTIFIER].publish(
+        message.text, topic, message.fields, wait_stored=True
+    )
     return encoded_response(to_json(notification), 201)
 
 

@@ -5,14 +5,14 @@ import asyncio
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from aionotify.decoders import JSON_ENVELOPE, max_json_bytes, message_from_json
+from aionotify.decoders import JSON_ENVELOPE, Message, max_json_bytes, message_from_json
 from aionotify.errors import InvalidRequest, MessageTooBig, RequestTimeout, UnsupportedMediaType
 
 BODY_TIMEOUT = 10.0
 """Seconds in which a body must arrive."""
 
 
-async def read_message(request: web.Request, max_message_bytes: int) -> str:
+async def read_message(request: web.Request, max_message_bytes: int) -> Message:
     """Return the message in the body of `request`: plain text, or a JSON object.
 
     The message may still be longer than `max_message_bytes`, but the body is bounded.
@@ -42,7 +42,7 @@ async def read_message(request: web.Request, max_message_bytes: int) -> str:
         text = body.decode().removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise InvalidRequest(f"The body is not UTF-8 ({error.reason}).") from None
-    return message_from_json(text) if is_json else text
+    return message_from_json(text) if is_json else Message(text)
 
 
 async def _read(request: web.Request, limit: int) -> bytes:

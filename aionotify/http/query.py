@@ -7,11 +7,10 @@ from enum import StrEnum
 from aiohttp import web
 
 from aionotify.errors import InvalidRequest
-from aionotify.notification import MAIN
+from aionotify.notification import MAIN, NAME, NAME_FORMAT
 from aionotify.text import shorten
 
 # [0-9] and no \d: that matches the digits of every script, and int() accepts them all.
-_TOPIC = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _ID = re.compile(r"[0-9]{1,16}")
 
 MAX_TOPICS = 50
@@ -86,8 +85,8 @@ def parse_topics(request: web.Request, limit: int) -> tuple[str, ...]:
 
 
 def _check_topic(name: str) -> str:
-    if not _TOPIC.fullmatch(name):
-        raise _invalid("topic", name, "1 to 64 letters, digits, '_', '.' or '-'")
+    if not NAME.fullmatch(name):
+        raise _invalid("topic", name, NAME_FORMAT)
     return name
 
 

@@ -56,7 +56,7 @@ class Settings:
         "the oldest are dropped, and clients that have not read them get a gap.")
     max_message_bytes: int = option(65536, integer(1, 1_048_576, unit="bytes", note="1 MiB"),
         group=Group.LIMITS,
-        help="Maximum length of a message, in bytes of UTF-8.")
+        help="Maximum length of a message with its fields, in bytes of UTF-8.")
     # The default, 0, is not accepted as text: it stands for the limit on open files.
     max_connections: int = option(0, integer(1, 1_000_000), group=Group.LIMITS,
         unset="derived from the limit on open files",

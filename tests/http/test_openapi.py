@@ -13,6 +13,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 import aionotify
 from aionotify import create_app
+from aionotify.fields import FIELDS
 from tests.generate.docs_page import DOCUMENT, PAGE, as_html, files
 from tests.support import alone, converse, exchange
 
@@ -78,7 +79,8 @@ async def test_responses_have_described_fields(port: int) -> None:
     notification = json.loads(answer_bytes.partition(b"\r\n\r\n")[2])
     described = schemas["Notification"]
     assert list(notification) == described["required"]
-    assert list(described["properties"]) == [*described["required"], "recent"]
+    assert list(described["properties"]) == [*described["required"], *FIELDS, "recent"]
+    assert list(schemas["Message"]["properties"]) == ["message", *FIELDS]
     for name in ("id", "topic"):
         assert re.search(described["properties"][name]["pattern"], notification[name])
 

@@ -61,7 +61,7 @@ class CacheNode:
         """Publish notifications that have an id already, as the broker does. Never waits."""
         for each in notifications:
             topic = self.broker.open(each.topic)
-            self.hub.publish(topic, each, len(each.message.encode()))
+            self.hub.publish(topic, each, each.size)
             self.cache.replicate(topic, each.id)
 
     async def publish(self, *messages: str, topic: str = "main", stored: bool = False) -> list[int]:

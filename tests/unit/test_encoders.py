@@ -1,5 +1,7 @@
 """Notifications encoded for each client format, compared byte for byte."""
 
+import dataclasses
+
 from aionotify.encoders import (
     CHUNKED_EVENT_STREAM,
     EVENT_STREAM,
@@ -67,6 +69,14 @@ def test_long_text_extends_frame_header() -> None:
 def test_json_object_of_notification() -> None:
     assert to_json(HELLO) == (OBJECT + "}").encode()
     assert to_json(HELLO, recent=True) == (OBJECT + ',"recent":true}').encode()
+
+
+def test_json_object_has_fields_before_recent() -> None:
+    fields = b',"title":"T","data":null'
+    full = dataclasses.replace(HELLO, fields=fields)
+    assert to_json(full) == OBJECT.encode() + fields + b"}"
+    assert to_json(full, recent=True) == OBJECT.encode() + fields + b',"recent":true}'
+    assert TEXT.encode([full]) == TEXT.encode([HELLO])
 
 
 def test_json_time_has_exact_milliseconds() -> None:

@@ -74,6 +74,23 @@ def test_known_notifications_are_not_foreign() -> None:
     assert history.complete_since == 0
 
 
+def test_fields_are_taken_over() -> None:
+    """A server of an earlier version has stored an entry without its fields, another one with."""
+    fields = b',"title":"T"'
+    history, ids = History(10, complete_since=30), IdSource()
+    history.learn(stored(20, 30), 5, 5)
+    complete = Notification(20, 0, "20", fields=fields)
+    history.learn([Recent(20, complete), *stored(30)], 5, 5)
+    assert [each.fields for each in history.between(history.first, 1 << 30)] == [fields, b""]
+    assert history._bytes == len("2030" + ',"title":"T"')
+    assert history.complete_since == 5
+    own = append(history, "own", ids)
+    history.learn(stored(20, 30), 5, 5)
+    entries = history.between(history.first, 1 << 30)
+    assert [each.fields for each in entries] == [fields, b"", b""]
+    assert history.last_id == own.id
+
+
 def test_one_id_on_two_servers_is_two_notifications() -> None:
     """Two servers may publish within one microsecond; all show them in the same order."""
     for own, foreign in (("a", "b"), ("b", "a")):

@@ -41,6 +41,7 @@ ROOMS = (
     "streams",
     "encoders",
     "decoders",
+    "fields",
     "history",
     "recents",
     "budget",

@@ -24,3 +24,14 @@ def test_notifications_compare_by_value() -> None:
     notification = Notification(1, 2, "Hello", "orders")
     assert {notification, dataclasses.replace(notification)} == {notification}
     assert notification != dataclasses.replace(notification, topic="main")
+
+
+def test_fields_make_no_other_notification() -> None:
+    """A server of an earlier version stores the same notification again without them."""
+    notification = Notification(1, 2, "Hello", "orders", b',"tag":"t"')
+    assert {notification, Notification(1, 2, "Hello", "orders")} == {notification}
+
+
+def test_size_counts_message_and_fields() -> None:
+    assert Notification(1, 2, "é", fields=b',"tag":"t"').size == 12
+    assert Notification(1, 2, "é").size == 2

@@ -4,6 +4,7 @@ import pytest
 
 from aionotify.encoders import TEXT
 from aionotify.errors import EmptyMessage, MessageTooBig
+from aionotify.fields import Fields
 from aionotify.notification import Notification
 from aionotify.receiver import Receiver
 from aionotify.websocket import WebSocketSubscriber
@@ -19,13 +20,15 @@ class RecordingNotifier:
 
     def __init__(self) -> None:
         self.published: list[tuple[str, str]] = []
+        self.fields: list[bytes] = []
 
-    async def publish(self, text: str, name: str) -> Notification:
+    async def publish(self, text: str, name: str, fields: Fields) -> Notification:
         if not text.strip():
             raise EmptyMessage(EMPTY)
         if len(text) > 10:
             raise MessageTooBig(TOO_BIG)
         self.published.append((text, name))
+        self.fields.append(fields.encoded)
         return Notification(id=len(self.published), time=0, message=text, topic=name)
 
 
@@ -117,6 +120,17 @@ async def test_json_gets_json_reply(notifier: RecordingNotifier, text: str, repl
     subscriber = RecordingSubscriber(receiver, admin=True)
     await receiver.receive_json(subscriber, text)
     assert subscriber.replies == [reply]
+
+
+async def test_json_has_fields(notifier: RecordingNotifier) -> None:
+    receiver = receiver_for(notifier)
+    subscriber = RecordingSubscriber(receiver, admin=True)
+    await receiver.receive_json(subscriber, '{"message":"Hello","tag":"t","url":"/x"}')
+    await receiver.receive_json(subscriber, '{"message":"Hello","url":"//x"}')
+    assert notifier.fields == [b',"url":"/x","tag":"t"']
+    accepted, error = subscriber.replies
+    assert accepted == '{"type":"accepted","id":"1"}'
+    assert error.startswith('{"type":"error","detail":"url: invalid value \'//x\' (expected ')
 
 
 async def test_json_of_user_is_refused(notifier: RecordingNotifier) -> None:

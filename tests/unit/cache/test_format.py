@@ -28,10 +28,14 @@ ID = NOW * 1_000_000
 LATEST = (NOW + MAX_AHEAD) * 1_000_000
 
 
-def note(number: int, message: str = "", rank: int = 0) -> Recent:
+FIELDS = b',"title":"\xc3\xa9","url":"/x","tag":"t","data":{"a":[1,null]}'
+
+
+def note(number: int, message: str = "", rank: int = 0, fields: bytes = b"") -> Recent:
     """Return a notification whose id increases with `number`, with a rank `rank` above its id."""
     id = ID + number
-    return Recent(id + rank, Notification(id, NOW * 1000, message or f"m{number}"))
+    message = message or f"m{number}"
+    return Recent(id + rank, Notification(id, NOW * 1000, message, fields=fields))
 
 
 NOTES = st.lists(
@@ -40,6 +44,7 @@ NOTES = st.lists(
         st.integers(-1000, 1000),
         st.text(st.characters(codec="utf-8"), max_size=20),
         st.integers(0, 100),
+        st.sampled_from([b"", b',"data":null', FIELDS]),
     ),
     max_size=20,
     unique_by=lambda each: each.notification.id,
@@ -50,7 +55,29 @@ NOTES = st.lists(
 def test_encoded_is_decoded(notes: list[Recent], floor: int) -> None:
     value, count = encode(notes, floor)
     assert count == len(notes)
-    assert decode(value, "main", NOW) == Stored(notes, floor)
+    stored = decode(value, "main", NOW)
+    assert stored == Stored(notes, floor)
+    assert [each.notification.fields for each in stored.recents] == [
+        each.notification.fields for each in notes
+    ]
+
+
+def test_fields_are_members_of_the_entry() -> None:
+    """A server of an earlier version reads `id`, `time`, `message` and `rank` by their names."""
+    value, _ = encode([note(1, "x", rank=5, fields=FIELDS)], 7)
+    (entry,) = json.loads(value)["notifications"]
+    fields = {"title": "é", "url": "/x", "tag": "t", "data": {"a": [1, None]}}
+    assert entry == fields | {"id": ID + 1, "time": NOW * 1000, "message": "x", "rank": ID + 6}
+
+
+@pytest.mark.parametrize(
+    "field", [b'"url":"javascript:x"', b'"title":5', b'"tag":""', b'"data":NaN', b'"title":null']
+)
+def test_invalid_field_is_rejected(field: bytes) -> None:
+    """Anything may have written the value, and a page makes a link of the URL."""
+    value = b'{"notifications":[{"id":1,"time":1,"message":"x",%b}]}' % field
+    with pytest.raises(ValueError, match=r"^(url|title|tag|data): invalid "):
+        decode(value, "main", NOW)
 
 
 def test_value_is_documented_json() -> None:

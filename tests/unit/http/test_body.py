@@ -10,8 +10,9 @@ from aiohttp.http_exceptions import ContentLengthError, TransferEncodingError
 from aiohttp.test_utils import make_mocked_request
 
 import aionotify.http.body
-from aionotify.decoders import JSON_ENVELOPE, max_json_bytes
+from aionotify.decoders import JSON_ENVELOPE, Message, max_json_bytes
 from aionotify.errors import InvalidRequest, MessageTooBig, RequestTimeout, UnsupportedMediaType
+from aionotify.fields import Fields
 from aionotify.http.body import read_message
 
 LIMIT = 10
@@ -46,15 +47,15 @@ def post(
     ids=repr,
 )
 async def test_body_is_the_message(headers: dict[str, str]) -> None:
-    assert await read_message(post([b'{"a":', b' "\xc3', b"\xa9"], headers), LIMIT) == '{"a": "é'
+    request = post([b'{"a":', b' "\xc3', b"\xa9"], headers)
+    assert await read_message(request, LIMIT) == Message('{"a": "é')
 
 
 @pytest.mark.parametrize("headers", [{}, JSON], ids=["text", "json"])
 async def test_byte_order_mark_is_dropped(headers: dict[str, str]) -> None:
     body = b'\xef\xbb\xbf{"message":"a"}'
-    assert await read_message(post([body], headers), LIMIT) == (
-        "a" if headers else '{"message":"a"}'
-    )
+    message = await read_message(post([body], headers), LIMIT)
+    assert message.text == ("a" if headers else '{"message":"a"}')
 
 
 async def test_form_data_is_415() -> None:
@@ -64,7 +65,8 @@ async def test_form_data_is_415() -> None:
 
 
 async def test_json_body_contains_the_message() -> None:
-    assert await read_message(post([b'{"message":"\\u00e9"}'], JSON), LIMIT) == "é"
+    request = post([b'{"message":"\\u00e9","tag":"t"}'], JSON)
+    assert await read_message(request, LIMIT) == Message("é", Fields(b',"tag":"t"', 1))
 
 
 @pytest.mark.parametrize(
@@ -75,7 +77,7 @@ async def test_body_is_bounded(headers: dict[str, str], limit: int) -> None:
     with pytest.raises(MessageTooBig, match=rf"^The body exceeds the limit of {limit} bytes\.$"):
         await read_message(post([b" " * (limit + 1)], headers, end=False), LIMIT)
     if not headers:
-        assert await read_message(post([b" " * limit]), LIMIT) == " " * limit
+        assert await read_message(post([b" " * limit]), LIMIT) == Message(" " * limit)
 
 
 async def test_body_must_arrive_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
