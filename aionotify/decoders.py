@@ -1,15 +1,22 @@
 """Text from a client as the message that it publishes; the opposite of `encoders`. Pure."""
 
 import json
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 from aionotify.errors import InvalidRequest
 from aionotify.fields import FIELDS, NO_FIELDS, Fields, parse_fields
+from aionotify.notification import NAME, NAME_FORMAT
 from aionotify.text import shorten
 
 MEMBERS = ("message", *FIELDS)
 """The members that a JSON object may have."""
+
+LINE_MEMBERS = ("topic", *MEMBERS)
+"""The members that an object may have if it is a line of NDJSON."""
+
+_LINE = re.compile(r"[^ \t\r\n][^\n]*")
 
 JSON_ESCAPE_FACTOR = 6
 """Bytes that JSON needs for one byte of a message at most: `\\u0001` for U+0001."""
@@ -23,6 +30,8 @@ class Message(NamedTuple):
 
     text: str
     fields: Fields = NO_FIELDS
+    topic: str | None = None
+    """The topic that it names."""
 
 
 def max_json_bytes(max_message_bytes: int) -> int:
@@ -30,8 +39,24 @@ def max_json_bytes(max_message_bytes: int) -> int:
     return max_message_bytes * JSON_ESCAPE_FACTOR + JSON_ENVELOPE
 
 
-def message_from_json(text: str) -> Message:
-    """Return the message in `{"message":"…"}`, with its optional fields. Raise InvalidRequest."""
+def lines_of(text: str) -> Iterator[tuple[int, str]]:
+    """Iterate over the lines that are not empty, with their numbers, from 1.
+
+    Line breaks are LF and CRLF (NDJSON), and not U+2028 and others, which JSON has in strings.
+    """
+    # Not split(): the list for a mebibyte of line breaks would stop the event loop.
+    number, start = 1, 0
+    for found in _LINE.finditer(text):
+        number += text.count("\n", start, found.start())
+        start = found.start()
+        yield number, found[0]
+
+
+def message_from_json(text: str, members: Collection[str] = MEMBERS) -> Message:
+    """Return the message in `{"message":"…"}`, with the other `members` that the object may have.
+
+    Raise InvalidRequest.
+    """
     try:
         document = json.loads(text)
         message = document["message"]
@@ -45,8 +70,18 @@ def message_from_json(text: str) -> Message:
         raise InvalidRequest('Expected JSON like {"message":"Hello"}, with valid Unicode.')
     if len(document) == 1:  # the usual case
         return Message(message)
-    _reject_unknown(document, MEMBERS)
-    return Message(message, parse_fields(document))
+    _reject_unknown(document, members)
+    return Message(message, parse_fields(document), _topic_in(document))
+
+
+def _topic_in(document: dict[str, object]) -> str | None:
+    if "topic" not in document:
+        return None
+    name = document["topic"]
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        shown = shorten(name) if isinstance(name, str) else type(name).__name__
+        raise InvalidRequest(f"topic: invalid value {shown!r} (expected {NAME_FORMAT})")
+    return name
 
 
 def _reject_unknown(document: dict[str, object], members: Collection[str]) -> None:

@@ -57,11 +57,41 @@ class Notifier:
         Raises EmptyMessage, MessageTooBig, and with `wait_stored` Unavailable when the server is
         stopping, because nothing may be left to store it.
         """
+        draft = self.draft(text, name, fields)
+        (notification,) = await self.publish_all([draft], wait_stored=wait_stored)
+        return notification
+
+    async def publish_all(
+        self, drafts: Sequence[Draft], *, wait_stored: bool = False
+    ) -> list[Notification]:
+        """Publish all `drafts` or none, in order, even if the caller is cancelled meanwhile.
+
+        Raises Unavailable as `publish` does.
+        """
         if wait_stored:
             self._hub.ensure_accepting()
-        draft = self._draft(name, text, fields)
-        (notification,) = await self._broker.publish([draft], wait_stored=wait_stored)
-        return notification
+        publishing = self._broker.publish(drafts, wait_stored=wait_stored)
+        if len(drafts) == 1:
+            return await publishing
+        # Many drafts take several turns of the event loop. In a task of their own, because that of
+        # the request ends when its time to finish is over while the server stops.
+        return await asyncio.shield(asyncio.create_task(publishing))
+
+    def draft(self, text: str, name: str = MAIN, fields: Fields = NO_FIELDS) -> Draft:
+        """Return `text`, stripped of white space at both ends, as a valid notification.
+
+        Raises EmptyMessage and MessageTooBig.
+        """
+        message = text.strip()
+        if not message:
+            raise EmptyMessage("Empty notifications are not sent.")
+        length = len(message.encode())
+        if length + fields.size > self._max_message_bytes:
+            what = "message and its fields have" if fields.size else "message has"
+            raise MessageTooBig(
+                f"The {what} {length + fields.size} bytes; the limit is {self._max_message_bytes}."
+            )
+        return Draft(name, message, length + len(fields.encoded), fields.encoded)
 
     async def recent(self, names: Sequence[str] = (MAIN,)) -> Page:
         """Return the newest notifications of each topic, in order."""
@@ -132,18 +162,6 @@ class Notifier:
         # One history is in order already, and its order may differ from that of the ids.
         recents = found[0] if len(found) == 1 else sorted(chain(*found), key=by_rank)
         return [each.notification for each in recents]
-
-    def _draft(self, name: str, text: str, fields: Fields) -> Draft:
-        message = text.strip()
-        if not message:
-            raise EmptyMessage("Empty notifications are not sent.")
-        length = len(message.encode())
-        if length + fields.size > self._max_message_bytes:
-            what = "message and its fields have" if fields.size else "message has"
-            raise MessageTooBig(
-                f"The {what} {length + fields.size} bytes; the limit is {self._max_message_bytes}."
-            )
-        return Draft(name, message, length + len(fields.encoded), fields.encoded)
 
     def _subscribe(
         self, names: Sequence[str], subscriber: Subscriber, head: bytes, since: int | None

@@ -1,5 +1,6 @@
 """The broker of a single process: ids from its own clock, recent notifications in memcached."""
 
+import asyncio
 import time
 from collections.abc import Sequence
 
@@ -8,6 +9,7 @@ from aionotify.hub import Hub
 from aionotify.ids import IdSource
 from aionotify.notification import MAIN, Draft, Notification
 from aionotify.topic import Topic
+from aionotify.yielding import YIELD_EVERY
 
 
 class LocalBroker:
@@ -41,7 +43,7 @@ class LocalBroker:
     async def publish(self, drafts: Sequence[Draft], *, wait_stored: bool) -> list[Notification]:
         """Publish `drafts`; memcached never delays that, only the return if `wait_stored`."""
         notifications = []
-        for draft in drafts:
+        for number, draft in enumerate(drafts, 1):
             # Publishing faster than the fan-out delivers would evict unread notifications. The
             # topic is opened anew after each wait: it may have been discarded.
             while (behind := self._hub.behind(topic := self.open(draft.topic))) is not None:
@@ -53,9 +55,10 @@ class LocalBroker:
             self._hub.publish(topic, notification, draft.size)
             self._cache.replicate(topic, notification.id)
             notifications.append(notification)
+            if number % YIELD_EVERY == 0:
+                await asyncio.sleep(0)
         if wait_stored:
-            for name in {draft.topic for draft in drafts}:
-                await self._cache.flush(name)
+            await self._cache.flush(*dict.fromkeys(draft.topic for draft in drafts))
         return notifications
 
     async def refresh(self, name: str) -> None:

@@ -146,13 +146,15 @@ class Cache:
         self._replicator.mark(topic, id)
         self._work.set()
 
-    async def flush(self, name: str) -> None:
-        """Wait until everything published in a topic is in memcached, or memcached is lost."""
+    async def flush(self, *names: str) -> None:
+        """Wait until everything published in these topics is in memcached, or memcached is lost."""
         if self._memcached is not None:
-            stored = self._replicator.wait_stored(name)
-            if stored is not None:
-                self._urgent.set()
-                await stored
+            # All of them wait before the first round, so that each round stores many.
+            waiting = [self._replicator.wait_stored(name) for name in names]
+            for stored in filter(None, waiting):
+                if not stored.done():
+                    self._urgent.set()  # for each round that is left: it starts without a delay
+                    await stored
 
     async def refresh(self, topic: Topic) -> bool:
         """Merge in what other servers have stored; calls at the same time share one read.

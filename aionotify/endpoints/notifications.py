@@ -1,23 +1,71 @@
 """`/notifications`: publish with POST, poll with GET."""
 
+import asyncio
+from collections.abc import Sequence
+
 from aiohttp import web
 
+from aionotify.decoders import LINE_MEMBERS, Message, lines_of, message_from_json
 from aionotify.encoders import to_json
-from aionotify.http.body import read_message
-from aionotify.http.query import MAX_TOPICS, parse_since, parse_topic, parse_topics
+from aionotify.errors import InvalidRequest, RequestError
+from aionotify.http.body import Body, Format, read_body
+from aionotify.http.query import MAX_PUBLISH_TOPICS, MAX_TOPICS, parse_since, parse_topics
 from aionotify.http.responses import encoded_response
 from aionotify.keys import NOTIFIER, SETTINGS
+from aionotify.notification import Draft, Notification
+from aionotify.notifier import Notifier
 from aionotify.yielding import yielding
+
+MAX_NOTIFICATIONS = 1000
+"""Notifications that one request can publish."""
+
+LINE_COST, SLICE_COST = 500, 50_000
+"""Characters that count for a line beside its own, and those that are decoded before other work."""
 
 
 async def publish(request: web.Request) -> web.Response:
-    """Answer `POST /notifications[?topic=]` with the notification, once it is stored."""
-    topic = parse_topic(request)
-    message = await read_message(request, request.app[SETTINGS].max_message_bytes)
-    notification = await request.app[NOTIFIER].publish(
-        message.text, topic, message.fields, wait_stored=True
-    )
-    return encoded_response(to_json(notification), 201)
+    """Answer `POST /notifications[?topic=]` with the notifications, once they are stored."""
+    topics = parse_topics(request, MAX_PUBLISH_TOPICS)
+    notifier = request.app[NOTIFIER]
+    body = await read_body(request, request.app[SETTINGS].max_message_bytes)
+    if body.format is Format.LINES:
+        drafts = await _lines(body.text, topics, notifier)
+    else:
+        drafts = _copies(body, topics, notifier)
+    # Everything is valid, and nothing is published: the place to check access to these topics.
+    published = await notifier.publish_all(drafts, wait_stored=True)
+    if body.format is Format.LINES or len(topics) > 1:
+        return encoded_response(b'{"notifications":[%b]}' % await _joined(published), 201)
+    return encoded_response(to_json(published[0]), 201)
+
+
+def _copies(body: Body, topics: Sequence[str], notifier: Notifier) -> list[Draft]:
+    """Return the message in a body for each of `topics`."""
+    is_json = body.format is Format.JSON
+    message = message_from_json(body.text) if is_json else Message(body.text)
+    return [notifier.draft(message.text, topic, message.fields) for topic in topics]
+
+
+async def _lines(text: str, topics: Sequence[str], notifier: Notifier) -> list[Draft]:
+    """Return the message in each line, for the topic that it names, or for each of `topics`."""
+    drafts: list[Draft] = []
+    cost = 0
+    for number, line in lines_of(text):
+        try:
+            message = message_from_json(line, LINE_MEMBERS)
+            names = topics if message.topic is None else (message.topic,)
+            drafts += [notifier.draft(message.text, name, message.fields) for name in names]
+            if len(drafts) > MAX_NOTIFICATIONS:
+                raise InvalidRequest(f"expected at most {MAX_NOTIFICATIONS} notifications")
+        except RequestError as error:
+            raise type(error)(f"line {number}: {error}") from None
+        cost += (LINE_COST + len(line)) * len(names)
+        if cost > SLICE_COST:
+            cost = 0
+            await asyncio.sleep(0)
+    if not drafts:
+        raise InvalidRequest('Expected lines like {"topic":"main","message":"Hello"}.')
+    return drafts
 
 
 async def poll(request: web.Request) -> web.Response:
@@ -28,12 +76,17 @@ async def poll(request: web.Request) -> web.Response:
         page = await notifier.recent(topics)
     else:
         page = await notifier.since(topics, since)
-    # By hand, because `to_json` encodes one notification, the same in every format, and because a
-    # thousand of them in one call of json.dumps would stop the event loop.
-    entries = [to_json(each) async for each in yielding(page.notifications)]
     complete = b"true" if page.complete else b"false"
     more = b',"more":true' if page.more else b""
     body = b'{"notifications":[%b],"complete":%b,"id":"%d"%b}'
+    entries = await _joined(page.notifications)
     # Varnish keeps a response without Cache-Control for two minutes.
     headers = {"Cache-Control": "no-store"}
-    return encoded_response(body % (b",".join(entries), complete, page.id, more), headers=headers)
+    return encoded_response(body % (entries, complete, page.id, more), headers=headers)
+
+
+async def _joined(notifications: Sequence[Notification]) -> bytes:
+    """Return the JSON objects of `notifications`, separated by commas."""
+    # By hand, because `to_json` encodes one notification, the same in every format, and because a
+    # thousand of them in one call of json.dumps would stop the event loop.
+    return b",".join([to_json(each) async for each in yielding(notifications)])

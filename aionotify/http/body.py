@@ -1,21 +1,44 @@
 """The body of a request that publishes."""
 
 import asyncio
+from enum import StrEnum
+from typing import NamedTuple
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from aionotify.decoders import JSON_ENVELOPE, Message, max_json_bytes, message_from_json
+from aionotify.decoders import JSON_ENVELOPE, max_json_bytes
 from aionotify.errors import InvalidRequest, MessageTooBig, RequestTimeout, UnsupportedMediaType
 
 BODY_TIMEOUT = 10.0
 """Seconds in which a body must arrive."""
 
+MAX_LINES_BYTES = 1024 * 1024
+"""Bytes of a body with many messages."""
 
-async def read_message(request: web.Request, max_message_bytes: int) -> Message:
-    """Return the message in the body of `request`: plain text, or a JSON object.
 
-    The message may still be longer than `max_message_bytes`, but the body is bounded.
+class Format(StrEnum):
+    """The format of a body that publishes."""
+
+    TEXT = "text/plain"
+    JSON = "application/json"
+    LINES = "application/x-ndjson"
+
+
+_FORMATS = frozenset(Format)
+
+
+class Body(NamedTuple):
+    """The whole body of a request, decoded."""
+
+    text: str
+    format: Format
+
+
+async def read_body(request: web.Request, max_message_bytes: int) -> Body:
+    """Return the body of `request`: a message as text or as a JSON object, or lines of these.
+
+    A message may still be longer than `max_message_bytes`, but the body is bounded.
     Raise InvalidRequest, UnsupportedMediaType, MessageTooBig or RequestTimeout.
     """
     # Any other type counts as text: `curl -d` sends application/x-www-form-urlencoded. But the
@@ -23,8 +46,8 @@ async def read_message(request: web.Request, max_message_bytes: int) -> Message:
     content_type = request.content_type
     if content_type == "multipart/form-data":
         raise UnsupportedMediaType("multipart/form-data is not supported: send the message alone.")
-    is_json = content_type == "application/json"
-    limit = max_json_bytes(max_message_bytes) if is_json else max_message_bytes + JSON_ENVELOPE
+    format = Format(content_type) if content_type in _FORMATS else Format.TEXT
+    limit = _limit(format, max_message_bytes)
     if request.content.is_eof() or request.content.total_bytes == request.content_length:
         # The usual case: a small body arrives together with its head. Starting and cancelling a
         # timer that cannot expire would take a tenth of the time that publishing takes.
@@ -42,7 +65,15 @@ async def read_message(request: web.Request, max_message_bytes: int) -> Message:
         text = body.decode().removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise InvalidRequest(f"The body is not UTF-8 ({error.reason}).") from None
-    return message_from_json(text) if is_json else Message(text)
+    return Body(text, format)
+
+
+def _limit(format: Format, max_message_bytes: int) -> int:
+    if format is Format.LINES:
+        return MAX_LINES_BYTES
+    if format is Format.JSON:
+        return max_json_bytes(max_message_bytes)
+    return max_message_bytes + JSON_ENVELOPE
 
 
 async def _read(request: web.Request, limit: int) -> bytes:

@@ -18,6 +18,7 @@ def post(body: bytes, *headers: bytes) -> bytes:
 
 
 JSON_BODY = b"Content-Type: application/json"
+LINES_BODY = b"Content-Type: application/x-ndjson"
 CHUNKED = (
     b"POST /notifications?topic=fuzz HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
 )
@@ -64,6 +65,12 @@ HTTP = (
     post(b'{"message":"Hello","url":"java\\tscript:x","data":1e999}', JSON_BODY),
     post(b'{"message":"Hello","data":' + b"[" * 900 + b"]" * 900 + b"}", JSON_BODY),
     post(b'{"message":"Hello","data":' + b"[1,{}]," * 9000 + b"0}", JSON_BODY),
+    post(b'{"topic":"fuzz","message":"a"}\r\n\n{"message":"b","title":"T"}', LINES_BODY),
+    post(b'{"topic":"fuzz","message":"a"}\n{"message":', LINES_BODY),
+    post(b'{"topic":"fuzz","message":"a"}\n' * 1000, LINES_BODY),
+    post(b"\n" * 1_000_000, LINES_BODY),
+    post(b"Hello").replace(b"topic=fuzz", b"topic=fuzz,fuzz.2,fuzz"),
+    post(b"Hello").replace(b"topic=fuzz", b"topic=fuzz," + b"," * 10_000),
     post(b"x" * 2_000_000),
     post(_BOMB, b"Content-Encoding: gzip"),
     post(_BOMB[:1000], b"Content-Encoding: deflate"),

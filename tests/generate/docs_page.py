@@ -105,11 +105,17 @@ def _examples(title: str, part: Part) -> Iterable[str]:
     for media, content in part.get("content", {}).items():
         if "example" in content:
             example = content["example"]
-            if not isinstance(example, str):
-                # Compact, as the server sends it, so that it can be compared with real output.
-                example = json.dumps(example, ensure_ascii=False, separators=(",", ":"))
+            if media == "application/x-ndjson":
+                example = "\n".join(map(_compact, example))
+            elif not isinstance(example, str):
+                # As the server sends it, so that it can be compared with real output.
+                example = _compact(example)
             yield f'<p class="quiet">{title}, <code>{_escape(media)}</code></p>\n'
             yield f"<pre>{_escape(example)}</pre>\n"
+
+
+def _compact(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _table(caption: str, rows: Iterable[tuple[str, str, str]]) -> str:

@@ -103,6 +103,33 @@ class BrokerContract:
         assert client.sent.count(b"[Notification] ") == 3000
         await node.broker.stop()
 
+    async def test_many_topics_are_published_in_order(self, start: Start) -> None:
+        node = await start()
+        batch = [draft for number in range(1000) for draft in drafts("x", topic=f"t{number}")]
+        published = await node.broker.publish(batch, wait_stored=True)
+        assert [each.topic for each in published] == [each.topic for each in batch]
+        ids = [each.id for each in published]
+        assert ids == sorted(set(ids))
+        await node.broker.stop()
+        node = await start()
+        for number in (0, 500, 999):
+            await node.broker.refresh(f"t{number}")
+            assert retained(node, f"t{number}") == ["x"]
+        await node.broker.stop()
+
+    async def test_fields_are_kept(self, start: Start) -> None:
+        node = await start()
+        fields = b',"title":"T","data":[1]'
+        batch = [Draft("main", "a", 1 + len(fields), fields), *drafts("b")]
+        await node.broker.publish(batch, wait_stored=True)
+        await node.broker.stop()
+        node = await start()
+        await node.broker.refresh("main")
+        history = node.broker.open("main").history
+        kept = history.between(history.first, 1 << 30)
+        assert [each.fields for each in kept] == [fields, b""]
+        await node.broker.stop()
+
     async def test_opening_twice_is_the_same_topic(self, start: Start) -> None:
         node = await start()
         assert node.broker.open("main") is node.broker.open("main")

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from tests.support import ROOT, ServerProcess, running_server
 WITHOUT_MEMCACHED = {"MEMCACHED_HOST": "127.0.0.1:1"}
 ADMIN, USER = "admin-0123456789", "user-0123456789a"
 TOKENS = {**WITHOUT_MEMCACHED, "AIONOTIFY_ADMIN_TOKEN": ADMIN, "AIONOTIFY_USER_TOKEN": USER}
+HOOKS = "tests.support.schemathesis_hooks"
 
 
 async def schemathesis(server: ServerProcess, folder: Path, *arguments: str) -> str:
@@ -27,6 +29,7 @@ async def schemathesis(server: ServerProcess, folder: Path, *arguments: str) -> 
         *("--exclude-path", "/ws", "--exclude-path", "/events", "--checks", "all"),
         *("--max-examples", "30", "--generation-deterministic", *arguments),
         cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "SCHEMATHESIS_HOOKS": HOOKS},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )

@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aionotify.decoders import JSON_ENVELOPE, Message, max_json_bytes, message_from_json
+from aionotify.decoders import (
+    JSON_ENVELOPE,
+    LINE_MEMBERS,
+    Message,
+    lines_of,
+    max_json_bytes,
+    message_from_json,
+)
 from aionotify.errors import InvalidRequest
 from aionotify.fields import Fields
 
@@ -34,6 +41,33 @@ def test_fields_belong_to_the_message() -> None:
     text = '{"message":"Hello","data":null,"title":"T"}'
     fields = Fields(b',"title":"T","data":null', 5)
     assert message_from_json(text) == Message("Hello", fields)
+
+
+def test_lines_are_numbered_and_empty_ones_skipped() -> None:
+    assert list(lines_of("")) == list(lines_of("\r\n \t\n")) == []
+    assert list(lines_of("a")) == [(1, "a")]
+    assert list(lines_of('\n a\r\n\r\n"b\u2028c\x85d\x0c"\n\n\nd ')) == [
+        (2, "a\r"),
+        (4, '"b\u2028c\x85d\x0c"'),
+        (7, "d "),
+    ]
+
+
+@given(st.lists(st.sampled_from(["", "a", "{}", " ", "\t", "\r"])))
+def test_lines_are_those_of_split(lines: list[str]) -> None:
+    numbered = enumerate("\n".join(lines).split("\n"), 1)
+    expected = [(number, each) for number, each in numbered if each.strip(" \t\r")]
+    assert [
+        (number, each.strip(" \t\r")) for number, each in lines_of("\n".join(lines))
+    ] == expected
+
+
+def test_line_may_name_a_topic() -> None:
+    text = '{"message":"Hello","topic":"a.b"}'
+    assert message_from_json(text, LINE_MEMBERS) == Message("Hello", topic="a.b")
+    for name, shown in (('"a b"', "'a b'"), ("5", "'int'"), ("null", "'NoneType'"), ('""', "''")):
+        with pytest.raises(InvalidRequest, match=rf"^topic: invalid value {shown} \(expected 1 to"):
+            message_from_json(f'{{"message":"Hello","topic":{name}}}', LINE_MEMBERS)
 
 
 @pytest.mark.parametrize(
