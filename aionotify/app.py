@@ -12,8 +12,19 @@ from aionotify.endpoints import events, messages, notifications, prometheus, sta
 from aionotify.endpoints.ui import static_files
 from aionotify.http.responses import errors_as_json
 from aionotify.hub import Hub
+from aionotify.idempotency import Idempotency
 from aionotify.ids import IdSource
-from aionotify.keys import ACCESS, BROKER, CACHE, HUB, METRICS, NOTIFIER, RECEIVER, SETTINGS
+from aionotify.keys import (
+    ACCESS,
+    BROKER,
+    CACHE,
+    HUB,
+    IDEMPOTENCY,
+    METRICS,
+    NOTIFIER,
+    RECEIVER,
+    SETTINGS,
+)
 from aionotify.limits import connections_allowed
 from aionotify.logs import log_requests
 from aionotify.metrics import Metrics
@@ -70,7 +81,10 @@ def _add_components(app: web.Application, settings: Settings) -> None:
     app[NOTIFIER] = Notifier(
         app[HUB], app[BROKER], settings.max_message_bytes, settings.recent_limit
     )
-    app[RECEIVER] = Receiver(app[NOTIFIER], publish_is_open=app[ACCESS].publish_is_open)
+    app[IDEMPOTENCY] = Idempotency()
+    app[RECEIVER] = Receiver(
+        app[NOTIFIER], app[IDEMPOTENCY], publish_is_open=app[ACCESS].publish_is_open
+    )
 
 
 def _add_routes(app: web.Application) -> None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from aionotify.errors import InvalidRequest
 from aionotify.fields import FIELDS, NO_FIELDS, Fields, parse_fields
+from aionotify.idempotency import KEY, KEY_FORMAT
 from aionotify.notification import NAME, NAME_FORMAT
 from aionotify.text import shorten
 
@@ -15,6 +16,15 @@ MEMBERS = ("message", *FIELDS)
 
 LINE_MEMBERS = ("topic", *MEMBERS)
 """The members that an object may have if it is a line of NDJSON."""
+
+FRAME_MEMBERS = (*LINE_MEMBERS, "key")
+"""The members that an object may have if it is a frame: what a request has in its header."""
+
+_ELSEWHERE = {
+    "topic": "in the URL, as ?topic=NAME",
+    "key": "in the header Idempotency-Key",
+}
+"""Where members belong in requests that do not have them in the body."""
 
 _LINE = re.compile(r"[^ \t\r\n][^\n]*")
 
@@ -32,6 +42,8 @@ class Message(NamedTuple):
     fields: Fields = NO_FIELDS
     topic: str | None = None
     """The topic that it names."""
+    key: str | None = None
+    """The key by which a retry is known."""
 
 
 def max_json_bytes(max_message_bytes: int) -> int:
@@ -71,22 +83,29 @@ def message_from_json(text: str, members: Collection[str] = MEMBERS) -> Message:
     if len(document) == 1:  # the usual case
         return Message(message)
     _reject_unknown(document, members)
-    return Message(message, parse_fields(document), _topic_in(document))
+    return Message(
+        message,
+        parse_fields(document),
+        _text_in(document, "topic", NAME, NAME_FORMAT),
+        _text_in(document, "key", KEY, KEY_FORMAT),
+    )
 
 
-def _topic_in(document: dict[str, object]) -> str | None:
-    if "topic" not in document:
+def _text_in(
+    document: dict[str, object], name: str, pattern: re.Pattern[str], expected: str
+) -> str | None:
+    if name not in document:
         return None
-    name = document["topic"]
-    if not isinstance(name, str) or not NAME.fullmatch(name):
-        shown = shorten(name) if isinstance(name, str) else type(name).__name__
-        raise InvalidRequest(f"topic: invalid value {shown!r} (expected {NAME_FORMAT})")
-    return name
+    value = document[name]
+    if not isinstance(value, str) or not pattern.fullmatch(value):
+        shown = shorten(value) if isinstance(value, str) else type(value).__name__
+        raise InvalidRequest(f"{name}: invalid value {shown!r} (expected {expected})")
+    return value
 
 
 def _reject_unknown(document: dict[str, object], members: Collection[str]) -> None:
     # Not ignored: a client that misspells a member, or names a topic here, would get 201 for
     # something else than it asked for.
     for name in sorted(document.keys() - members):
-        expected = "in the URL, as ?topic=NAME" if name == "topic" else ", ".join(members)
+        expected = _ELSEWHERE.get(name) or ", ".join(members)
         raise InvalidRequest(f"{shorten(name)!r}: unknown member (expected {expected})")

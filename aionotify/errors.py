@@ -80,6 +80,12 @@ class UnsupportedMediaType(RequestError):
     status = 415
 
 
+class KeyReused(RequestError):
+    """An idempotency key was used for another message before."""
+
+    status = 422
+
+
 class UpgradeRequired(RequestError):
     """A request for `/ws` is no WebSocket handshake."""
 

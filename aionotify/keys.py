@@ -9,6 +9,7 @@ from aionotify.access import Access
 from aionotify.broker import Broker
 from aionotify.cache import Cache
 from aionotify.hub import Hub
+from aionotify.idempotency import Idempotency
 from aionotify.metrics import Metrics
 from aionotify.notifier import Notifier
 from aionotify.receiver import Receiver
@@ -19,6 +20,7 @@ ACCESS = web.AppKey("access", Access)
 BROKER = web.AppKey("broker", Broker)
 CACHE = web.AppKey("cache", Cache)
 HUB = web.AppKey("hub", Hub)
+IDEMPOTENCY = web.AppKey("idempotency", Idempotency)
 METRICS = web.AppKey("metrics", Metrics)
 NOTIFIER = web.AppKey("notifier", Notifier)
 RECEIVER = web.AppKey("receiver", Receiver)

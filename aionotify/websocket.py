@@ -52,8 +52,8 @@ class WebSocketSubscriber(Subscriber):
         "_pong",
         "_reader",
         "_receive",
-        "admin",
         "missed_pongs",
+        "sender",
     )
 
     def __init__(
@@ -64,10 +64,13 @@ class WebSocketSubscriber(Subscriber):
         admin: bool,
         limit: int,
         receive: Receive,
+        sender: bytes = b"",
     ) -> None:
         """Create a subscriber; `limit` is the longest message in bytes."""
         super().__init__(encoder, stall_timeout)
-        self.admin = admin
+        # None: no admin. A slot of its own for that would cost each idle client 16 bytes.
+        self.sender = sender if admin else None
+        """By what an admin is known again on another connection: see `Access.sender`."""
         self.missed_pongs = 0
         self._limit = limit
         # Exists only while a frame is incomplete: an idle client is a tenth smaller without it.
@@ -75,6 +78,11 @@ class WebSocketSubscriber(Subscriber):
         self._receive = receive
         self._inbox: Inbox | None = None
         self._pong: bytes | None = None
+
+    @property
+    def admin(self) -> bool:
+        """Whether it may publish."""
+        return self.sender is not None
 
     @property
     def kind(self) -> ClientKind:

@@ -10,7 +10,7 @@ from aionotify.access.origins import (
     preflight_response,
 )
 from aionotify.access.proxies import forwarded_address, requested_host
-from aionotify.access.tokens import TOKEN_HINT, digest, has_token
+from aionotify.access.tokens import TOKEN_HINT, digest, find_digest, has_token
 from aionotify.errors import Forbidden, Unauthorized
 from aionotify.net import is_loopback
 from aionotify.settings import Settings
@@ -66,6 +66,13 @@ class Access:
             raise Unauthorized(
                 f"A token is required to subscribe and read: {TOKEN_HINT}.", RejectReason.TOKEN
             )
+
+    def sender(self, request: web.Request) -> bytes:
+        """Return by what a sender is known again, over all of its connections and addresses.
+
+        That is its token, or nothing while publishing needs none: then all are the same.
+        """
+        return find_digest(request, self._admin_digests) or b""
 
     def client_address(self, request: web.Request) -> str | None:
         """Return the client's address as reported by a trusted proxy, or None without one."""

@@ -31,13 +31,19 @@ def digest(token: str) -> bytes:
 
 def has_token(request: web.Request, digests: Sequence[bytes]) -> bool:
     """Return whether `request` carries a token with one of `digests`. Compares in constant time."""
-    found = False
+    return find_digest(request, digests) is not None
+
+
+def find_digest(request: web.Request, digests: Sequence[bytes]) -> bytes | None:
+    """Return the one of `digests` whose token `request` carries. Compares in constant time."""
+    found = None
     for token in _tokens_of(request):
         presented = digest(token)
         for each in digests:
             # `==` stops at the first byte that differs, and `any()` at the first match: the time
             # that either takes tells an attacker how close a guess is, and which token it hit.
-            found |= hmac.compare_digest(each, presented)
+            if hmac.compare_digest(each, presented):
+                found = each
     return found
 
 

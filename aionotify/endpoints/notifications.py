@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 
 from aiohttp import web
 
@@ -9,9 +10,16 @@ from aionotify.decoders import LINE_MEMBERS, Message, lines_of, message_from_jso
 from aionotify.encoders import to_json
 from aionotify.errors import InvalidRequest, RequestError
 from aionotify.http.body import Body, Format, read_body
-from aionotify.http.query import MAX_PUBLISH_TOPICS, MAX_TOPICS, parse_since, parse_topics
+from aionotify.http.query import (
+    MAX_PUBLISH_TOPICS,
+    MAX_TOPICS,
+    parse_idempotency_key,
+    parse_since,
+    parse_topics,
+)
 from aionotify.http.responses import encoded_response
-from aionotify.keys import NOTIFIER, SETTINGS
+from aionotify.idempotency import Publish, Scope, fingerprint_of
+from aionotify.keys import ACCESS, IDEMPOTENCY, NOTIFIER, SETTINGS
 from aionotify.notification import Draft, Notification
 from aionotify.notifier import Notifier
 from aionotify.yielding import yielding
@@ -26,17 +34,34 @@ LINE_COST, SLICE_COST = 500, 50_000
 async def publish(request: web.Request) -> web.Response:
     """Answer `POST /notifications[?topic=]` with the notifications, once they are stored."""
     topics = parse_topics(request, MAX_PUBLISH_TOPICS)
-    notifier = request.app[NOTIFIER]
+    notifier, key = request.app[NOTIFIER], parse_idempotency_key(request)
     body = await read_body(request, request.app[SETTINGS].max_message_bytes)
     if body.format is Format.LINES:
         drafts = await _lines(body.text, topics, notifier)
     else:
         drafts = _copies(body, topics, notifier)
     # Everything is valid, and nothing is published: the place to check access to these topics.
-    published = await notifier.publish_all(drafts, wait_stored=True)
+    publish = partial(notifier.publish_all, drafts, wait_stored=True)
+    if key is None:
+        published = await publish()
+    elif body.format is Format.LINES:
+        fingerprint = fingerprint_of(*drafts, with_topics=True)
+        published = await _once(request, topics, key, fingerprint, publish)
+    else:
+        published = await _once(request, topics, key, fingerprint_of(drafts[0]), publish)
+        # The first attempt may have named the topics in another order.
+        published.sort(key=lambda each: topics.index(each.topic))
     if body.format is Format.LINES or len(topics) > 1:
         return encoded_response(b'{"notifications":[%b]}' % await _joined(published), 201)
     return encoded_response(to_json(published[0]), 201)
+
+
+async def _once(
+    request: web.Request, topics: Sequence[str], key: str, fingerprint: bytes, publish: Publish
+) -> list[Notification]:
+    """Publish once, however often this request is repeated."""
+    scope = Scope(request.app[ACCESS].sender(request), tuple(sorted(topics)), key)
+    return [*await request.app[IDEMPOTENCY].once(scope, fingerprint, publish)]
 
 
 def _copies(body: Body, topics: Sequence[str], notifier: Notifier) -> list[Draft]:

@@ -23,13 +23,14 @@ async def connect(request: web.Request) -> web.StreamResponse:
         access.require_publisher(request)
     key = handshake_key(request)
     wanted = websocket_request(request, access.client_address(request))
-    subscriber = _subscriber(request.app, wanted, admin=admin)
+    sender = access.sender(request) if admin else b""
+    subscriber = _subscriber(request.app, wanted, admin=admin, sender=sender)
     head = switching_protocols(key, with_subprotocol=SUBPROTOCOL in subprotocols(request))
     return await subscribe(request, request.app[NOTIFIER], wanted, subscriber, head)
 
 
 def _subscriber(
-    app: web.Application, wanted: SubscribeRequest, *, admin: bool
+    app: web.Application, wanted: SubscribeRequest, *, admin: bool, sender: bytes
 ) -> WebSocketSubscriber:
     settings, receiver = app[SETTINGS], app[RECEIVER]
     is_json = wanted.format is Format.JSON
@@ -41,4 +42,5 @@ def _subscriber(
         admin=admin,
         limit=max_json_bytes(limit) if is_json else limit,
         receive=receiver.receive_json if is_json else receiver.receive_text,
+        sender=sender,
     )

@@ -7,6 +7,7 @@ from enum import StrEnum
 from aiohttp import web
 
 from aionotify.errors import InvalidRequest
+from aionotify.idempotency import KEY_FORMAT, parse_key
 from aionotify.notification import MAIN, NAME, NAME_FORMAT
 from aionotify.text import shorten
 
@@ -99,6 +100,17 @@ def parse_since(request: web.Request) -> int | None:
     if not _ID.fullmatch(text):
         raise _invalid("since", text, "the id of a notification, up to 16 digits")
     return int(text)
+
+
+def parse_idempotency_key(request: web.Request) -> str | None:
+    """Return the header Idempotency-Key (draft-ietf-httpapi-idempotency-key-header), or None."""
+    values = request.headers.getall("Idempotency-Key", [])
+    if not values:
+        return None
+    key = parse_key(values[0]) if len(values) == 1 else None
+    if key is None:
+        raise _invalid("Idempotency-Key", ", ".join(values), f"one string of {KEY_FORMAT}")
+    return key
 
 
 def _parse_last_event_id(request: web.Request) -> int | None:

@@ -147,6 +147,36 @@ async def test_poll_pages_over_all_topics(
     }
 
 
+async def test_frame_names_one_of_the_topics(running: RunningApp) -> None:
+    """A client of several topics has to say which, and cannot publish elsewhere."""
+    expected = "expected a topic to which this connection subscribes"
+    async with (
+        asyncio.timeout(5),
+        running.client("?format=json&client=admin&topic=a,b") as several,
+        running.client("?format=json&client=admin&topic=a") as one,
+    ):
+        for client, frame, reply in (
+            (several, {"message": "1", "topic": "b"}, "accepted"),
+            (one, {"message": "2", "topic": "a"}, "accepted"),
+            (several, {"message": "3"}, f"topic: missing ({expected}: a, b)"),
+            (
+                several,
+                {"message": "3", "topic": "c"},
+                f"topic: invalid value 'c' ({expected}: a, b)",
+            ),
+            (one, {"message": "3", "topic": "b"}, f"topic: invalid value 'b' ({expected}: a)"),
+        ):
+            await client.send(json.dumps(frame))
+            answer = {"type": "notification"}
+            while answer["type"] not in ("accepted", "error"):
+                answer = json.loads(await client.recv())
+            assert answer.get("detail", answer["type"]) == reply
+    assert [each["message"] for each in (await poll(running, "topic=a,b"))["notifications"]] == [
+        "1",
+        "2",
+    ]
+
+
 @each_way
 async def test_client_leaves_all_topics(running: RunningApp, subscribe: Subscribe) -> None:
     """It counts as one client, and empty topics go with it."""

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aionotify.decoders import (
+    FRAME_MEMBERS,
     JSON_ENVELOPE,
     LINE_MEMBERS,
     Message,
@@ -70,6 +71,14 @@ def test_line_may_name_a_topic() -> None:
             message_from_json(f'{{"message":"Hello","topic":{name}}}', LINE_MEMBERS)
 
 
+def test_frame_may_have_a_key() -> None:
+    text = '{"message":"Hello","key":"a \\"b\\""}'
+    assert message_from_json(text, FRAME_MEMBERS) == Message("Hello", key='a "b"')
+    for key, shown in (('""', "''"), ("5", "'int'"), ('"é"', "'é'"), ("null", "'NoneType'")):
+        with pytest.raises(InvalidRequest, match=rf"^key: invalid value {shown} \(expected 1 to 1"):
+            message_from_json(f'{{"message":"Hello","key":{key}}}', FRAME_MEMBERS)
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -88,6 +97,7 @@ def test_other_json_is_invalid(text: str) -> None:
     [
         ({"priority": 5}, "'priority': unknown member (expected message, title, url, tag, data)"),
         ({"topic": "x"}, "'topic': unknown member (expected in the URL, as ?topic=NAME)"),
+        ({"key": "x"}, "'key': unknown member (expected in the header Idempotency-Key)"),
         ({"b": 1, "a": 2}, "'a': unknown member (expected message, title, url, tag, data)"),
         (
             {"x" * 200: 1},

@@ -41,6 +41,7 @@ ROOMS = (
     "streams",
     "encoders",
     "decoders",
+    "idempotency",
     "fields",
     "history",
     "recents",

@@ -5,6 +5,7 @@ import pytest
 from aionotify.encoders import TEXT
 from aionotify.errors import EmptyMessage, MessageTooBig
 from aionotify.fields import Fields
+from aionotify.idempotency import Idempotency
 from aionotify.notification import Notification
 from aionotify.receiver import Receiver
 from aionotify.websocket import WebSocketSubscriber
@@ -58,7 +59,7 @@ def notifier() -> RecordingNotifier:
 
 def receiver_for(notifier: RecordingNotifier, *, publish_is_open: bool = True) -> Receiver:
     """Return a receiver that publishes to `notifier`."""
-    return Receiver(notifier, publish_is_open=publish_is_open)  # type: ignore[arg-type]
+    return Receiver(notifier, Idempotency(), publish_is_open=publish_is_open)  # type: ignore[arg-type]
 
 
 CASES: dict[str, tuple[bool, bool, str, str | None]] = {
