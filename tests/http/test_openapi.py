@@ -82,7 +82,7 @@ async def test_responses_have_described_fields(port: int) -> None:
     assert list(described["properties"]) == [*described["required"], *FIELDS, "recent"]
     assert list(schemas["Message"]["properties"]) == ["message", *FIELDS]
     assert list(schemas["Line"]["properties"]) == ["topic", "message", *FIELDS]
-    assert list(schemas["Frame"]["properties"]) == ["message", *FIELDS, "key"]
+    assert list(schemas["Frame"]["properties"]) == ["topic", "message", *FIELDS, "key"]
     for name in ("id", "topic"):
         assert re.search(described["properties"][name]["pattern"], notification[name])
 

@@ -66,6 +66,7 @@ async def test_many_topics_are_stored_and_marked(
     """
     limit = aionotify.cache.STOP_TIMEOUT
     monkeypatch.setattr(aionotify.cache, "STOP_TIMEOUT", 9)
+    monkeypatch.setattr(aionotify.cache, "WRITE_DELAY", 60)  # publishing takes several turns
     node = CacheNode(address_of(memcached))
     await node.broker.start()
     drafts = [Draft(f"topic{number}", f"m{number}", 6) for number in range(MANY)]
