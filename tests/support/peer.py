@@ -30,12 +30,19 @@ def sends(*frames: str) -> Script:
 
 
 class Peer:
-    """The server: its address, and the query and the token of every request for `/ws`."""
+    """The server: its address, and the query and the token of every request."""
 
     def __init__(self) -> None:
         self.url = ""
         self.queries: list[dict[str, str]] = []
         self.tokens: list[str] = []
+
+    def note(self, request: web.Request) -> int:
+        """Note a request, with its token from the header or the subprotocols. Return its number."""
+        self.queries.append({**request.query})
+        offered = request.headers.get("Sec-WebSocket-Protocol", "").partition("token.")[2]
+        self.tokens.append(request.headers.get("Authorization", offered).removeprefix("Bearer "))
+        return len(self.queries) - 1
 
 
 @asynccontextmanager
@@ -48,12 +55,11 @@ async def running_peer(*scripts: Script | int, port: int | None = None) -> Async
     peer = Peer()
 
     async def connect(request: web.Request) -> web.StreamResponse:
-        script = scripts[min(len(peer.queries), len(scripts) - 1)]
-        peer.queries.append({**request.query})
-        peer.tokens.append(request.headers.get("Authorization", "").removeprefix("Bearer "))
+        script = scripts[min(peer.note(request), len(scripts) - 1)]
         if isinstance(script, int):
             return web.Response(status=script)
-        ws = web.WebSocketResponse(autoping=False, autoclose=False)
+        # A browser that offers subprotocols, with its token, fails unless one is chosen.
+        ws = web.WebSocketResponse(autoping=False, autoclose=False, protocols=("aionotify",))
         await ws.prepare(request)
         await script(ws)
         await ws.close()
@@ -64,6 +70,41 @@ async def running_peer(*scripts: Script | int, port: int | None = None) -> Async
     async with TestServer(app, port=port) as server:
         peer.url = str(server.make_url("/"))
         yield peer
+
+
+@asynccontextmanager
+async def running_stream_peer(*streams: list[str] | None, held: int) -> AsyncIterator[Peer]:
+    """Run a server that answers each request for `/events` with the next of `streams`.
+
+    A stream is the data of its events; None is the status 401. Stream number `held` stays open.
+    """
+    peer, end = Peer(), asyncio.Event()
+    allow = {"Access-Control-Allow-Origin": "*", "Access-Control-Allow-Headers": "Authorization"}
+
+    async def preflight(request: web.Request) -> web.Response:
+        return web.Response(headers=allow)
+
+    async def connect(request: web.Request) -> web.StreamResponse:
+        count = peer.note(request)
+        stream = streams[count]
+        if stream is None:
+            return web.json_response({"detail": "A token is required."}, status=401, headers=allow)
+        response = web.StreamResponse(headers={**allow, "Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        await response.write("".join(f"data: {each}\n\n" for each in stream).encode())
+        if count >= held:
+            await end.wait()
+        return response
+
+    app = web.Application()
+    app.router.add_get("/events", connect)
+    app.router.add_options("/events", preflight)
+    async with TestServer(app) as server:
+        peer.url = str(server.make_url("/"))
+        try:
+            yield peer
+        finally:
+            end.set()
 
 
 @asynccontextmanager
