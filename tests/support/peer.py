@@ -73,10 +73,10 @@ async def running_peer(*scripts: Script | int, port: int | None = None) -> Async
 
 
 @asynccontextmanager
-async def running_stream_peer(*streams: list[str] | None, held: int) -> AsyncIterator[Peer]:
+async def running_stream_peer(*streams: list[str] | int, held: int) -> AsyncIterator[Peer]:
     """Run a server that answers each request for `/events` with the next of `streams`.
 
-    A stream is the data of its events; None is the status 401. Stream number `held` stays open.
+    A stream is the data of its events; a number is an HTTP status. Stream number `held` stays open.
     """
     peer, end = Peer(), asyncio.Event()
     allow = {"Access-Control-Allow-Origin": "*", "Access-Control-Allow-Headers": "Authorization"}
@@ -87,8 +87,8 @@ async def running_stream_peer(*streams: list[str] | None, held: int) -> AsyncIte
     async def connect(request: web.Request) -> web.StreamResponse:
         count = peer.note(request)
         stream = streams[count]
-        if stream is None:
-            return web.json_response({"detail": "A token is required."}, status=401, headers=allow)
+        if isinstance(stream, int):
+            return web.Response(text="<h1>Not JSON</h1>", status=stream, headers=allow)
         response = web.StreamResponse(headers={**allow, "Content-Type": "text/event-stream"})
         await response.prepare(request)
         await response.write("".join(f"data: {each}\n\n" for each in stream).encode())

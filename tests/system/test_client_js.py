@@ -13,6 +13,7 @@ from tests.support.browser import publish
 from tests.support.client_page import ClientPage, OtherSite
 from tests.support.environment import with_memcached, without_memcached
 from tests.support.nginx import running_nginx
+from tests.support.peer import running_stream_peer
 from tests.support.wire import wire
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(20)]
@@ -224,3 +225,19 @@ async def test_error_of_callback_is_reported(site: OtherSite, transport: str) ->
         await eventually(lambda: page.errors == ["one", "two"])
         assert await page.names() == ["connecting", "connected"]
         page.errors.clear()
+
+
+async def test_errors_of_proxies_are_temporary(site: OtherSite) -> None:
+    """Their status is known if the page may read it."""
+    subscribed = '{"type":"subscribed","topics":["main"],"id":"5"}'
+    environment = without_memcached(AIONOTIFY_ALLOWED_ORIGINS=site.origin)
+    async with (
+        running_server(environment) as server,
+        running_stream_peer(502, 404, [subscribed], held=2) as peer,
+        site.page() as page,
+    ):
+        await page.start(server.url, url=peer.url, transport="events")
+        await page.wait_for_state("connected", RECONNECT_TIMEOUT)
+        waits = "states.filter(({ name }) => name === 'waiting')"
+        assert await page.read(f"{waits}.map(({{ status }}) => status)") == [502, 404]
+        assert await page.read(f"{waits}[0].reason") == "HTTP 502"

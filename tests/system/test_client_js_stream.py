@@ -40,7 +40,7 @@ STREAM = "".join(
         f"id: 3\rdata: {data('CR', 3)}\r\r",
         f"id: 4\r\ndata: {data('CRLF', 4)}\r\n\r\n",
         f"data:{data('no space', 5)}\r\n\n",
-        "data: {\ndata\ndata:\rdata: " + data("several lines", 6)[1:] + "\n\r\n",
+        "data: {\r\ndata\ndata:\rdata: " + data("several lines", 6)[1:] + "\n\r\n",
         "retry: 5\n\n\n\r\r",
         "database: x\ndata : x\n data: x\nDATA: x\n\n",
         f"data: {data('after all that', 7)}\n\n",

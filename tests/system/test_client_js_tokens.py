@@ -177,7 +177,7 @@ async def test_stream_that_ends_gets_new_token(site: OtherSite, module: str) -> 
     """The server ends it when the token expires, and rejects the old one."""
     first = [subscribed(), notification_frame("one", 7)]
     async with (
-        running_stream_peer(first, None, [subscribed()], held=2) as peer,
+        running_stream_peer(first, 401, [subscribed()], held=2) as peer,
         site.page() as page,
     ):
         await page.read("window.asked = []")
