@@ -227,6 +227,23 @@ async def test_error_of_callback_is_reported(site: OtherSite, transport: str) ->
         page.errors.clear()
 
 
+@transports
+async def test_several_topics_share_a_connection(site: OtherSite, transport: str) -> None:
+    """One position serves all of them when the client resumes."""
+    environment = without_memcached(AIONOTIFY_ALLOWED_ORIGINS=site.origin)
+    async with running_server(environment) as server, site.page() as page:
+        await page.start(server.url, transport=transport, topics=["a", "b"])
+        await page.wait_for_state("connected")
+        await publish(server, "to a", topic="a")
+        await publish(server, "to b", topic="b")
+        await page.wait_for_messages("to a", "to b")
+        await page.read("subscription.reconnect()")
+        await page.wait_for_state("connected")
+        await publish(server, "again", topic="a")
+        await page.wait_for_messages("to a", "to b", "again")
+        assert await page.read("gaps") == []
+
+
 async def test_errors_of_proxies_are_temporary(site: OtherSite) -> None:
     """Their status is known if the page may read it."""
     subscribed = '{"type":"subscribed","topics":["main"],"id":"5"}'
