@@ -13,7 +13,15 @@ import yaml
 
 import tests.run
 from tests.support import ROOT
-from tests.support.documents import CONTRIBUTING, DOCUMENTS, TESTING, commands, copy_project, read
+from tests.support.documents import (
+    CONTRIBUTING,
+    DOCUMENTS,
+    RECIPES,
+    TESTING,
+    commands,
+    copy_project,
+    read,
+)
 from tests.system.test_readme import COMMANDS as OTHER_COMMANDS
 from tests.system.test_readme import TESTS
 
@@ -37,7 +45,7 @@ COMMANDS = {
 """Each of these is run by a test below."""
 
 
-@pytest.mark.parametrize("document", sorted({*DOCUMENTS} - {*OTHER_COMMANDS}))
+@pytest.mark.parametrize("document", sorted({*DOCUMENTS} - {*OTHER_COMMANDS, RECIPES}))
 def test_every_command_is_tested(document: str) -> None:
     assert commands("sh", document) == COMMANDS.get(document, [])
 
