@@ -76,7 +76,10 @@ class _Request:
             async with asyncio.timeout(timeout), open_session(None) as session:
                 while True:
                     try:
-                        return await self._post(session, await current_token(token, timeout))
+                        # From here on a string: keys belong to a sender, and the server knows a
+                        # sender by its token, so all attempts need the same one.
+                        token = await current_token(token, timeout)
+                        return await self._post(session, token)
                     except Refused as refused:
                         if refused.status not in TEMPORARY:
                             raise

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,34 @@ async def test_listen_starts_after_since(server: ServerProcess) -> None:
     (gap,) = listener.gaps
     assert gap is listener.events[0]
     assert gap.missed is None
+
+
+async def test_topics_are_followed_on_one_connection(server: ServerProcess) -> None:
+    """In the order of publication; one id is a position in both."""
+    first, *_ = [await publish(server.url, each, each) for each in ("a", "b", "a", "c", "b")]
+    async with listening(server.url, topics=["a", "b"]) as listener:
+        await listener.receives("a", "b", "a", "b")
+        await publish(server.url, "live", "b")
+        await listener.receives("a", "b", "a", "b", "live")
+    async with listening(server.url, topics=("b", "a"), since=first.id) as listener:
+        await listener.receives("b", "a", "b", "live")
+    assert (listener.connections, listener.gaps) == (1, [])
+
+
+async def test_fields_arrive_as_they_were_given(server: ServerProcess) -> None:
+    """Data that is null counts as none, in both directions."""
+    fields: dict[str, Any] = {"title": "é", "url": "/7", "tag": "t-1", "data": {"a": [None, 1.5]}}
+    sent = [await publish(server.url, "a", **fields), await publish(server.url, "b", data=None)]
+    async with aiohttp.ClientSession() as session:
+        document = {"message": "c", "data": None}
+        async with session.post(f"{server.url}/notifications", json=document) as response:
+            assert response.status == 201
+    async with listening(server.url) as listener:
+        await listener.receives("a", "b", "c")
+    received = [each for each in listener.events if isinstance(each, Notification)]
+    assert [replace(each, recent=False) for each in received[:2]] == sent
+    assert (sent[0].title, sent[0].url, sent[0].tag, sent[0].data) == (*fields.values(),)
+    assert [each.data for each in received[1:]] == [None, None]
 
 
 async def test_longest_message_is_published_and_received() -> None:

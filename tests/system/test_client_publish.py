@@ -12,6 +12,7 @@ from aiohttp.test_utils import TestServer
 
 from aionotify.client import Refused, publish
 from tests.support import free_port, running_server
+from tests.support.client import recent_messages
 from tests.support.environment import without_memcached
 from tests.support.peer import notification_frame
 
@@ -133,6 +134,50 @@ async def test_timeout_bounds_all_attempts() -> None:
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(publish(server.url, "Hello", timeout=0.3), 3)
     assert len(server.keys) == 1
+
+
+@asynccontextmanager
+async def losing_answers(target: int, count: int) -> AsyncIterator[str]:
+    """Forward a port to `target`, but drop the first `count` answers. Yield the address."""
+    answers = 0
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal answers
+        there_reader, there_writer = await asyncio.open_connection("127.0.0.1", target)
+        head = await reader.readuntil(b"\r\n\r\n")
+        there_writer.write(head + await reader.read(65536))
+        answer = await there_reader.read(65536)
+        answers += 1
+        if answers > count:
+            writer.write(answer)
+            await writer.drain()
+        for each in (writer, there_writer):
+            each.close()
+
+    async with await asyncio.start_server(forward, "127.0.0.1", 0) as listening:
+        yield f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+
+
+async def test_server_publishes_once_whatever_is_lost() -> None:
+    """The token stays the same, because keys belong to the sender that it names."""
+    tokens = ["token-of-an-admin", "token-of-another-1"]
+    environment = without_memcached(AIONOTIFY_ADMIN_TOKEN=",".join(tokens))
+    async with running_server(environment) as server, losing_answers(server.port, 3) as url:
+        published = await publish(url, "Hello", token=lambda: tokens.pop(0))
+        assert await recent_messages(server.url) == ["Hello"]
+    assert published.message == "Hello"
+    assert len(tokens) == 1
+
+
+async def test_own_key_publishes_once_for_all_calls() -> None:
+    async with running_server(without_memcached()) as server:
+        first = await publish(server.url, "Hello", key="order 7")
+        assert await publish(server.url, "Hello", key="order 7") == first
+        with pytest.raises(Refused, match="422"):
+            await publish(server.url, "Goodbye", key="order 7")
+        with pytest.raises(Refused, match="400"):
+            await publish(server.url, "Hello", key="\N{SNOWMAN}")
+        assert await recent_messages(server.url) == ["Hello"]
 
 
 async def test_publish_waits_for_a_server_that_starts() -> None:
