@@ -110,6 +110,7 @@ class Fanout:
         encoder: Encoder | None = None
         cursor, end, batch, delivered = -1, -1, b"", 0
         while pending or topic.start_pass():
+            pending = topic.pending
             for _ in range(min(CLOCK_CHECK_EVERY, len(pending))):
                 subscriber = pending.popleft()
                 if subscriber.state is not is_open or subscriber.cursor == head:

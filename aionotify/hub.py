@@ -48,8 +48,9 @@ class Hub:
         self._fanout = Fanout()
         self._budget = Budget(history_bytes)
         self._by_age: list[tuple[int, str]] = []
-        # Bound methods are made anew at each access; all topics share these two.
+        # Bound methods are made anew at each access; all topics share these.
         self._wake = self._fanout.wake
+        self._wake_replay = self._fanout.wake_replay
         self._on_empty = self.discard_if_empty
         self._closing = False
         self._hurried = False
@@ -106,7 +107,7 @@ class Hub:
 
     def merge(self, topics: Sequence[Topic]) -> MergedTopics:
         """Return a subscription to several topics of this hub, for one client."""
-        return MergedTopics(topics, self.stats, self._fanout.wake_replay)
+        return MergedTopics(topics, self._wake_replay)
 
     def discard_if_empty(self, topic: Topic) -> None:
         """Delete `topic` if it has no subscribers and no history; remember its last id."""

@@ -23,20 +23,21 @@ class MergedTopics:
     increasing ids, and one id is its position: nothing up to it is outstanding in any topic.
     """
 
-    __slots__ = ("_joining", "_wake_replay", "cursors", "stats", "subscriber")
+    __slots__ = ("_joining", "_wake_replay", "cursors", "subscriber")
 
     def __init__(
-        self,
-        topics: Sequence[Topic],
-        stats: Stats,
-        wake_replay: Callable[["MergedTopics"], None],
+        self, topics: Sequence[Topic], wake_replay: Callable[["MergedTopics"], None]
     ) -> None:
         """Merge `topics`; `wake_replay` schedules the replay of a client that is behind."""
         self.subscriber: Subscriber
         self.cursors = tuple(TopicCursor(self, topic) for topic in topics)
-        self.stats = stats
         self._wake_replay = wake_replay
         self._joining: _Joining | None = None
+
+    @property
+    def stats(self) -> Stats:
+        """The counters of the application."""
+        return self.cursors[0].topic.stats
 
     @property
     def names(self) -> list[str]:

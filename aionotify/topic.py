@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from aionotify.encoders import MAX_BATCH, Encoder, ReplayEncoder
 from aionotify.history import History
@@ -14,6 +15,10 @@ from aionotify.subscriber import Follower, State, Subscriber
 
 MAX_CACHED_BATCHES = 16
 """Encoded batches kept during one slice: a mebibyte at most."""
+
+
+_NOBODY: deque[Any] = deque(maxlen=0)
+"""Stands in for an empty queue, which would take 760 bytes. Nothing fits into it."""
 
 
 class Topic:
@@ -57,9 +62,9 @@ class Topic:
         # A dict keeps the order of subscribing. A set iterates in hash order, which costs a cache
         # miss for each subscriber.
         self.subscribers: dict[Follower, None] = {}
-        self.pending: deque[Follower] = deque()
+        self.pending: deque[Follower] = _NOBODY
         """Subscribers that the current pass of the fan-out has yet to visit."""
-        self.replaying: deque[Subscriber] = deque()
+        self.replaying: deque[Subscriber] = _NOBODY
         """Subscribers that are further behind, in the order in which they are served."""
         self.pass_head = self.delivered_head = history.head
         """The head of the history when the last pass started, and the last finished one."""
@@ -102,11 +107,12 @@ class Topic:
             return False
         self.pass_head, self.pass_bytes = head, self.history.total_bytes
         self.pass_started_at, self.first_unsent_at = self.first_unsent_at, None
-        self.pending.extend(self.subscribers)
+        self.pending = deque(self.subscribers)
         return True
 
     def finish_pass(self) -> None:
         """Note that all subscribers are up to date, and release the publishers that waited."""
+        self.pending = _NOBODY
         self.delivered_head, self.delivered_bytes = self.pass_head, self.pass_bytes
         if self._delivered is not None:
             self._delivered.set_result(None)
@@ -178,6 +184,8 @@ class Topic:
 
     def _start_replay(self, subscriber: Subscriber) -> None:
         if subscriber.state is State.REPLAYING:
+            if self.replaying is _NOBODY:
+                self.replaying = deque()
             self.replaying.append(subscriber)
             self._wake(self)
 
@@ -210,6 +218,8 @@ class Topic:
                     subscriber.state = State.OPEN
             if time.monotonic() > deadline:
                 break
+        if not self.replaying:
+            self.replaying = _NOBODY
 
     def within_history(self, follower: Follower) -> bool:
         """Have `follower` skip what it can no longer get; return whether it can be written to."""

@@ -51,7 +51,7 @@ class World:
         topics = [self.topics[name] for name in names]
         if len(topics) == 1:
             return topics[0]
-        return MergedTopics(topics, self.stats, self.fanout.wake_replay)
+        return MergedTopics(topics, self.fanout.wake_replay)
 
     def ids_after(self, name: str, id: int) -> list[int]:
         """Return the ids of all that was published in a topic after `id`."""
