@@ -43,13 +43,14 @@ class Fanout:
     """
 
     def __init__(self) -> None:
-        self._active: dict[Topic, None] = {}
+        self.active: dict[Topic, None] = {}
+        """Topics with news that not every subscriber has got, without the one being served."""
         self._replaying: dict[Replay, None] = {}
         self._scheduled = False
 
     def wake(self, topic: Topic) -> None:
         """Schedule `topic`: it has a new notification or a subscriber that is writable again."""
-        self._active[topic] = None
+        self.active[topic] = None
         self._schedule()
 
     def wake_replay(self, replay: Replay) -> None:
@@ -69,20 +70,20 @@ class Fanout:
             self._run_live(deadline)
             self._run_replays(max(deadline, time.monotonic() + REPLAY_SLICE))
         finally:
-            self._scheduled = bool(self._active or self._replaying)
+            self._scheduled = bool(self.active or self._replaying)
             if self._scheduled:
                 asyncio.get_running_loop().call_soon(self._run)
 
     def _run_live(self, deadline: float) -> None:
-        while self._active:
-            topic = next(iter(self._active))
-            del self._active[topic]
+        while self.active:
+            topic = next(iter(self.active))
+            del self.active[topic]
             done = False
             try:
                 done = self._sweep(topic, deadline)
             finally:
                 if not done:
-                    self._active[topic] = None
+                    self.active[topic] = None
                 if topic.is_behind:
                     self._replaying[topic] = None
             if time.monotonic() > deadline:

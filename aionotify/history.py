@@ -46,6 +46,7 @@ class History:
         "_start",
         "complete_since",
         "first",
+        "head",
         "total_bytes",
     )
 
@@ -59,6 +60,8 @@ class History:
     ) -> None:
         """Start empty; `budget` counts the bytes of all histories of the process."""
         self.first = 0
+        self.head = 0
+        """The position that the next notification will get."""
         self.complete_since = complete_since
         self.total_bytes = 0
         """Bytes of all notifications ever appended, retained or not."""
@@ -83,11 +86,6 @@ class History:
     def empty(self) -> bool:
         """Whether nothing is retained, not even a foreign notification."""
         return not self._foreign and len(self._entries) == self._start
-
-    @property
-    def head(self) -> int:
-        """The position that the next notification will get."""
-        return self.first + len(self._entries) - self._start
 
     @property
     def last_id(self) -> int:
@@ -116,6 +114,7 @@ class History:
         """Retain a new notification of `size` bytes, with an id above all others here."""
         self._entries.append(notification)
         self._sizes.append(size)
+        self.head += 1
         self._bytes += size
         self._budget.used += size + ENTRY_OVERHEAD
         self.total_bytes += size

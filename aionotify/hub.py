@@ -101,7 +101,14 @@ class Hub:
             complete_since=self.forgotten.recall(name),
             budget=self._budget,
         )
-        topic = Topic(name, history, self.stats, wake=self._wake, on_empty=self._on_empty)
+        topic = Topic(
+            name,
+            history,
+            self.stats,
+            wake=self._wake,
+            on_empty=self._on_empty,
+            active=self._fanout.active,
+        )
         self._topics[name] = topic
         return topic
 

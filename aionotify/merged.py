@@ -128,6 +128,7 @@ class MergedTopics:
         self.subscriber = subscriber
         subscriber.topic = self
         for cursor in self.cursors:
+            cursor.subscriber = subscriber
             cursor.topic.add(cursor)
         self.stats.count(subscriber)
 
@@ -205,38 +206,41 @@ class MergedTopics:
 class TopicCursor:
     """The cursor of a client of several topics into one of them."""
 
-    __slots__ = ("cursor", "merged", "topic")
+    __slots__ = ("cursor", "merged", "subscriber", "topic")
 
     def __init__(self, merged: MergedTopics, topic: Topic) -> None:
         self.cursor = 0
         self.merged = merged
+        self.subscriber: Subscriber
         self.topic = topic
 
     @property
     def encoder(self) -> Encoder:
         """The encoder of the client."""
-        return self.merged.subscriber.encoder
+        return self.subscriber.encoder
 
     @property
     def state(self) -> State:
         """The state of the client's connection."""
-        return self.merged.subscriber.state
+        return self.subscriber.state
 
     @property
     def writable(self) -> bool:
         """Whether the client can be written to."""
-        return self.merged.subscriber.writable
+        return self.subscriber.writable
 
     @property
     def client(self) -> Subscriber | None:
         """The client; only its first cursor stands for it."""
-        return self.merged.subscriber if self.merged.cursors[0] is self else None
+        return self.subscriber if self.merged.cursors[0] is self else None
 
     def write(self, batch: bytes, cursor: int) -> None:
         """Write `batch` and move to `cursor`; if other topics have news, write the merged news."""
-        # The usual case is news in one topic. Its batch is shared with all other subscribers.
-        if self.merged.is_current(except_for=self):
-            self.merged.subscriber.transport.write(batch)
+        # The usual case is news in one topic: its batch is shared with all other subscribers. An
+        # open client is current in all topics that are not active, so it is seldom necessary to
+        # look at its other topics, which are not in the processor's cache.
+        if not self.topic.active or self.merged.is_current(except_for=self):
+            self.subscriber.transport.write(batch)
             self.cursor = cursor
         else:
             # The fan-out counts this batch as delivered, and the merge counts what it writes.
@@ -249,7 +253,7 @@ class TopicCursor:
 
     def disconnect(self, message: str, reason: DisconnectReason) -> None:
         """Abort the connection of the client."""
-        self.merged.subscriber.disconnect(message, reason)
+        self.subscriber.disconnect(message, reason)
 
 
 @dataclass(slots=True)

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from aionotify.encoders import MAX_BATCH, Encoder, ReplayEncoder
@@ -28,6 +28,7 @@ class Topic:
         "_delivered",
         "_on_empty",
         "_wake",
+        "active",
         "delivered_bytes",
         "delivered_head",
         "first_unsent_at",
@@ -50,11 +51,12 @@ class Topic:
         *,
         wake: Callable[["Topic"], None],
         on_empty: Callable[["Topic"], None],
+        active: Collection["Topic"] = (),
     ) -> None:
         """Start without subscribers.
 
         `wake` schedules the fan-out for a topic; `on_empty` is called when the last subscriber
-        has left.
+        has left. `active` are the topics with news, see `Fanout`.
         """
         self.name = name
         self.history = history
@@ -75,6 +77,7 @@ class Topic:
         self.first_unsent_at: float | None = None
         """Monotonic time of the first publish that no pass has started for."""
         self._delivered: asyncio.Future[None] | None = None
+        self.active = active
         self._wake = wake
         self._on_empty = on_empty
 

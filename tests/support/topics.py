@@ -32,6 +32,7 @@ class World:
                 self.stats,
                 wake=self.fanout.wake,
                 on_empty=lambda topic: None,
+                active=self.fanout.active,
             )
             for name in NAMES
         }

@@ -234,7 +234,7 @@ def holdings(parts: Parts) -> list[int]:
     replicator, hub = parts.cache._replicator, parts.hub
     kept = (
         hub._topics,
-        hub._fanout._active,
+        hub._fanout.active,
         hub._fanout._replaying,
         replicator._replicas,
         replicator._dirty,
