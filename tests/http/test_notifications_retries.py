@@ -6,15 +6,17 @@ import json
 import socket
 import struct
 from http import HTTPStatus
+from typing import Any
 
 import pytest
 from websockets.asyncio.client import ClientConnection
 
-from aionotify.keys import HUB, IDEMPOTENCY
-from aionotify.net import Address
+from aionotify.idempotency import Idempotency
+from aionotify.keys import CACHE, HUB, IDEMPOTENCY
+from aionotify.notification import Notification
 from tests.http.test_notifications import JSON, get, messages, post
 from tests.http.test_notifications_many import LINES, line
-from tests.support import MemcachedProcess, eventually
+from tests.support import eventually
 from tests.support.app import RunningApp, Serve
 
 KEY = b'Idempotency-Key: "k \\"1\\""'
@@ -147,18 +149,28 @@ async def begin(running: RunningApp, body: bytes, *, reset: bool) -> None:
 @pytest.mark.both_loops
 @pytest.mark.parametrize("reset", [False, True], ids=["FIN", "RST"])
 async def test_retry_after_lost_connection(
-    serve: Serve, memcached: MemcachedProcess, reset: bool
+    running: RunningApp, monkeypatch: pytest.MonkeyPatch, reset: bool
 ) -> None:
-    """The first request is published and waits for memcached; the retry waits for the first."""
-    running = await serve(memcached_hosts=(Address("127.0.0.1", memcached.port),))
-    memcached.freeze()
-    try:
-        await begin(running, b"Hello", reset=reset)
-        assert len(running.app[IDEMPOTENCY]) == 0
-        retries = [asyncio.create_task(post(running, b"Hello", KEY)) for _ in range(3)]
-        answers = await asyncio.gather(*retries)
-    finally:
-        memcached.thaw()
+    """The first request has published and waits for memcached; the retries wait for the first."""
+    stored = asyncio.Event()
+    attempts = []
+    once = Idempotency.once
+
+    async def store(*names: str) -> None:
+        await stored.wait()
+
+    async def count(self: Idempotency, *arguments: Any) -> list[Notification]:
+        attempts.append(arguments)
+        return await once(self, *arguments)
+
+    monkeypatch.setattr(running.app[CACHE], "flush", store)
+    monkeypatch.setattr(Idempotency, "once", count)
+    await begin(running, b"Hello", reset=reset)
+    retries = [asyncio.create_task(post(running, b"Hello", KEY)) for _ in range(3)]
+    await eventually(lambda: len(attempts) == 4)
+    assert len(running.app[IDEMPOTENCY]) == 0
+    stored.set()
+    answers = await asyncio.gather(*retries)
     assert {each.status for each in answers} == {CREATED}
     (body,) = {each.body for each in answers}
     assert published(running) == 1
