@@ -58,7 +58,7 @@ class LocalBroker:
             if number % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
         if wait_stored:
-            await self._cache.flush(*dict.fromkeys(draft.topic for draft in drafts))
+            await self._cache.flush(*{draft.topic: None for draft in drafts})
         return notifications
 
     async def refresh(self, name: str) -> None:
