@@ -128,7 +128,7 @@ class MergedTopics:
         self.subscriber = subscriber
         subscriber.topic = self
         for cursor in self.cursors:
-            cursor.subscriber = subscriber
+            cursor.subscriber, cursor.encoder = subscriber, subscriber.encoder
             cursor.topic.add(cursor)
         self.stats.count(subscriber)
 
@@ -206,18 +206,14 @@ class MergedTopics:
 class TopicCursor:
     """The cursor of a client of several topics into one of them."""
 
-    __slots__ = ("cursor", "merged", "subscriber", "topic")
+    __slots__ = ("cursor", "encoder", "merged", "subscriber", "topic")
 
     def __init__(self, merged: MergedTopics, topic: Topic) -> None:
         self.cursor = 0
+        self.encoder: Encoder
         self.merged = merged
         self.subscriber: Subscriber
         self.topic = topic
-
-    @property
-    def encoder(self) -> Encoder:
-        """The encoder of the client."""
-        return self.subscriber.encoder
 
     @property
     def state(self) -> State:
