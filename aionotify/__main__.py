@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from aionotify import __version__
+from aionotify import __version__, token_command
 from aionotify.errors import SettingsError
 from aionotify.logs import configure_logging
 from aionotify.server import serve
@@ -26,9 +26,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the server until Ctrl-C or SIGTERM, and return the exit status.
 
     The status is 0, or 2 if a setting is invalid or the server cannot listen.
+    With `token` as the first argument, make or check a JWT instead.
     This is the entry point of `aionotify`, `aionotify-server` and `python -m aionotify`.
     """
-    flags = _parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    if given[:1] == ["token"]:
+        return token_command.main(given[1:])
+    flags = _parser().parse_args(given)
     named = {name: value for name, value in vars(flags).items() if value and name != "env_file"}
     try:
         settings, hints = read_settings(named, flags.env_file)
@@ -45,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="aionotify",  # otherwise `__main__.py` under `python -m`
-        description="A real-time notification server: WebSocket, server-sent events and HTTP.",
+        description="A real-time notification server: WebSocket, server-sent events and HTTP.\n"
+        "To make and check JWTs, see aionotify token --help.",
         epilog=_settings_help(),
         # The default formatter would join the lines of the epilog into one paragraph.
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -10,6 +10,8 @@ from aionotify.broker.local import LocalBroker
 from aionotify.cache import Cache
 from aionotify.endpoints import events, messages, notifications, prometheus, status, ws
 from aionotify.endpoints.ui import static_files
+from aionotify.expiry import Expiry
+from aionotify.http.query import topics_to_read
 from aionotify.http.responses import errors_as_json
 from aionotify.hub import Hub
 from aionotify.idempotency import Idempotency
@@ -18,6 +20,7 @@ from aionotify.keys import (
     ACCESS,
     BROKER,
     CACHE,
+    EXPIRY,
     HUB,
     IDEMPOTENCY,
     METRICS,
@@ -55,6 +58,7 @@ def create_app(settings: Settings | None = None) -> web.Application:
     )
     # aiohttp starts these in this order, and stops them in reverse. `on_shutdown` comes before: the
     # last messages of clients are published and stored while they are being closed.
+    app.cleanup_ctx.append(_run_authenticator)
     app.cleanup_ctx.append(_run_broker)
     app.cleanup_ctx.append(_run_background_tasks)
     app.on_shutdown.append(_close_clients)
@@ -82,24 +86,40 @@ def _add_components(app: web.Application, settings: Settings) -> None:
         app[HUB], app[BROKER], settings.max_message_bytes, settings.recent_limit
     )
     app[IDEMPOTENCY] = Idempotency()
+    app[EXPIRY] = Expiry()
     app[RECEIVER] = Receiver(
-        app[NOTIFIER], app[IDEMPOTENCY], publish_is_open=app[ACCESS].publish_is_open
+        app[NOTIFIER],
+        app[IDEMPOTENCY],
+        app[ACCESS].authenticator.verify,
+        publish_is_open=app[ACCESS].publish_is_open,
     )
 
 
 def _add_routes(app: web.Application) -> None:
-    """Add all routes. Each needs a token, if one is configured, unless it allows anonymous use."""
+    """Add all routes, each with the tokens that it needs.
+
+    One without any here, such as `/metrics`, needs a token for all topics, if any are configured.
+    """
     get, access = app.router.add_get, app[ACCESS]
     access.allow_anonymous(get("/", status.greeting))
     access.allow_anonymous(get("/health", status.health))
     for path, handler in static_files().items():
         access.allow_anonymous(get(path, handler))
     get("/metrics", prometheus.metrics)
-    get("/messages", messages.recent)
-    get("/notifications", notifications.poll)
-    app.router.add_post("/notifications", notifications.publish)
-    get("/events", events.stream)
-    get("/ws", ws.connect)
+    access.allow_subscribers(get("/messages", messages.recent), topics_to_read)
+    access.allow_subscribers(get("/notifications", notifications.poll), topics_to_read)
+    access.allow_publishers(app.router.add_post("/notifications", notifications.publish))
+    access.allow_subscribers(get("/events", events.stream), topics_to_read)
+    access.allow_subscribers(get("/ws", ws.connect), topics_to_read)
+
+
+async def _run_authenticator(app: web.Application) -> AsyncIterator[None]:
+    authenticator = app[ACCESS].authenticator
+    # Not awaited: a slow provider of keys must not delay the start.
+    task = asyncio.create_task(authenticator.start())
+    yield
+    await authenticator.stop()
+    await asyncio.wait([task])
 
 
 async def _run_broker(app: web.Application) -> AsyncIterator[None]:
@@ -115,6 +135,7 @@ async def _run_background_tasks(app: web.Application) -> AsyncIterator[None]:
         hub.expire_loop(),
         hub.stats.incidents.settle_loop(lambda: hub.full),
         app[METRICS].watch_loop(),
+        app[EXPIRY].loop(),
     ]
     if app[SETTINGS].heartbeat:
         coroutines.append(hub.heartbeat(app[SETTINGS].heartbeat))

@@ -91,6 +91,21 @@ def message_from_json(text: str, members: Collection[str] = MEMBERS) -> Message:
     )
 
 
+def token_from_json(text: str) -> str | None:
+    """Return the token in `{"token":"…"}`, with which a client renews its own; None: another text.
+
+    Raises nothing: `message_from_json` says what is wrong with anything else.
+    """
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(document, dict) or document.keys() != {"token"}:
+        return None
+    token = document["token"]
+    return token if isinstance(token, str) else None
+
+
 def _text_in(
     document: dict[str, object], name: str, pattern: re.Pattern[str], expected: str
 ) -> str | None:

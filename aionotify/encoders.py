@@ -47,8 +47,11 @@ class Encoder(Protocol):
         `id` is the position from which the client misses nothing anymore.
         """
 
-    def subscribed(self, topics: Sequence[str], id: int) -> bytes:
-        """Encode that a client is caught up with `topics`, up to the position `id`."""
+    def subscribed(self, topics: Sequence[str], id: int, expires: int | None = None) -> bytes:
+        """Encode that a client is caught up with `topics`, up to the position `id`.
+
+        `expires` is the time at which its token expires, in seconds since the epoch.
+        """
 
     def opening(self, cursor: int) -> bytes:
         """Return the bytes that come before the notifications from position `cursor` on."""
@@ -90,7 +93,7 @@ class TextEncoder(_LiveEncoder):
         """Return None: the text format cannot report gaps."""
         return
 
-    def subscribed(self, topics: Sequence[str], id: int) -> bytes:
+    def subscribed(self, topics: Sequence[str], id: int, expires: int | None = None) -> bytes:
         """Return nothing: the text format has no positions."""
         return b""
 
@@ -108,9 +111,9 @@ class JsonEncoder(_LiveEncoder):
         """Return a frame with `{"type":"gap","missed":17,"id":"…"}`."""
         return encode_frame(Opcode.TEXT, _gap(missed, id))
 
-    def subscribed(self, topics: Sequence[str], id: int) -> bytes:
+    def subscribed(self, topics: Sequence[str], id: int, expires: int | None = None) -> bytes:
         """Return a frame with `{"type":"subscribed","topics":["main"],"id":"…"}`."""
-        return encode_frame(Opcode.TEXT, _subscribed(topics, id))
+        return encode_frame(Opcode.TEXT, _subscribed(topics, id, expires))
 
 
 class EventStreamEncoder(_LiveEncoder):
@@ -136,9 +139,9 @@ class EventStreamEncoder(_LiveEncoder):
         """Return an event of type `gap`, with the id from which the stream is complete again."""
         return b"event: gap\nid: %d\ndata: %b\n\n" % (id, _gap(missed, id))
 
-    def subscribed(self, topics: Sequence[str], id: int) -> bytes:
+    def subscribed(self, topics: Sequence[str], id: int, expires: int | None = None) -> bytes:
         """Return an event of type `subscribed`. Its id lets a client resume that saw nothing."""
-        return b"event: subscribed\nid: %d\ndata: %b\n\n" % (id, _subscribed(topics, id))
+        return b"event: subscribed\nid: %d\ndata: %b\n\n" % (id, _subscribed(topics, id, expires))
 
 
 class ChunkedEventStreamEncoder(EventStreamEncoder):
@@ -158,9 +161,9 @@ class ChunkedEventStreamEncoder(EventStreamEncoder):
         """Return the event in a chunk."""
         return chunk(super().gap(missed, id))
 
-    def subscribed(self, topics: Sequence[str], id: int) -> bytes:
+    def subscribed(self, topics: Sequence[str], id: int, expires: int | None = None) -> bytes:
         """Return the event in a chunk."""
-        return chunk(super().subscribed(topics, id))
+        return chunk(super().subscribed(topics, id, expires))
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +182,8 @@ class ReplayEncoder:
     start: int = 0
     gap_before: bytes = b""
     """Tells of a gap before position `start`."""
+    expires: int | None = None
+    """The time at which the client's token expires, in seconds since the epoch."""
 
     def at_position(self, cursor: int) -> Encoder:
         """Return the live encoder once the replay has reached its end."""
@@ -192,9 +197,9 @@ class ReplayEncoder:
         """Encode a gap as the live encoder does."""
         return self.live.gap(missed, id)
 
-    def subscribed(self, topics: Sequence[str], id: int) -> bytes:
+    def subscribed(self, topics: Sequence[str], id: int, expires: int | None = None) -> bytes:
         """Encode a position as the live encoder does."""
-        return self.live.subscribed(topics, id)
+        return self.live.subscribed(topics, id, expires)
 
     def opening(self, cursor: int) -> bytes:
         """Return the gap at the start of the replay."""
@@ -202,7 +207,8 @@ class ReplayEncoder:
 
     def caught_up(self, id: int | None = None) -> bytes:
         """Return the client's position, which is told at the end of the replay."""
-        return self.live.subscribed(self.topics, self.position if id is None else id)
+        position = self.position if id is None else id
+        return self.live.subscribed(self.topics, position, self.expires)
 
 
 def chunk(data: bytes) -> bytes:
@@ -233,6 +239,11 @@ def _date(seconds: int) -> bytes:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S").encode()
 
 
+def to_rfc3339(seconds: int) -> str:
+    """Return a time in seconds since the epoch in RFC 3339, as in notifications."""
+    return f"{_date(seconds).decode()}.000Z"
+
+
 def compact_json(document: object) -> bytes:
     """Return `document` as compact JSON in UTF-8, without escapes for non-ASCII characters."""
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
@@ -242,8 +253,11 @@ def _gap(missed: int | None, id: int) -> bytes:
     return compact_json({"type": "gap", "missed": missed, "id": str(id)})
 
 
-def _subscribed(topics: Sequence[str], id: int) -> bytes:
-    return compact_json({"type": "subscribed", "topics": [*topics], "id": str(id)})
+def _subscribed(topics: Sequence[str], id: int, expires: int | None) -> bytes:
+    document: dict[str, object] = {"type": "subscribed", "topics": topics, "id": str(id)}
+    if expires is not None:
+        document["expires"] = to_rfc3339(expires)
+    return compact_json(document)
 
 
 TEXT = TextEncoder()

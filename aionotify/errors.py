@@ -1,6 +1,6 @@
 """The errors that aionotify raises. Each message names the problem and the expected input."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import ClassVar
 
@@ -8,6 +8,9 @@ from aionotify.stats import RejectReason
 
 RETRY_AFTER = "5"
 """Seconds after which a client may repeat a request that was answered with 429 or 503."""
+
+MAX_NAMED_SCOPES = 10
+"""Missing scopes that a response names: many clients accept 8 KiB of headers only."""
 
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
@@ -20,12 +23,20 @@ class SettingsError(AionotifyError):
     """A setting is invalid. The message has the variable, the value and the expected format."""
 
 
+class UsageError(AionotifyError):
+    """A command is called with flags that do not fit together, or not the settings."""
+
+
 class ListenError(AionotifyError):
     """The server cannot listen on an address."""
 
 
 class PublishForbidden(AionotifyError):
     """A WebSocket client that may subscribe tried to publish."""
+
+
+class InvalidToken(AionotifyError):
+    """A JWT is not valid. The message says why, for the log: clients are not told."""
 
 
 class ProtocolError(AionotifyError):
@@ -44,7 +55,7 @@ class RequestError(AionotifyError):
     """An error that is answered with an HTTP status; `http.responses` makes the response."""
 
     status: ClassVar[int]
-    headers: ClassVar[Mapping[str, str]] = _NO_HEADERS
+    headers: Mapping[str, str] = _NO_HEADERS
 
     closes_connection: ClassVar[bool] = False
     """Whether the rest of the request may still be on its way, and is not worth reading."""
@@ -113,6 +124,20 @@ class Unauthorized(Rejected):
     status = 401
     headers = MappingProxyType({"WWW-Authenticate": "Bearer"})
 
+    cause = "no valid token"
+    """The reason for the log."""
+
+
+class BadToken(Unauthorized):
+    """The request has tokens, and none of them is valid (RFC 6750 §3.1)."""
+
+    headers = MappingProxyType({"WWW-Authenticate": 'Bearer error="invalid_token"'})
+
+    def __init__(self, message: str, cause: str = "") -> None:
+        super().__init__(message, RejectReason.TOKEN)
+        if cause:
+            self.cause = f"{self.cause}: {cause}"
+
 
 class Forbidden(Rejected):
     """The request's `Origin` or `Host` is not allowed."""
@@ -127,8 +152,21 @@ class TooManyRequests(Rejected):
     headers = MappingProxyType({"Retry-After": RETRY_AFTER})
 
 
+class InsufficientScope(Rejected):
+    """The request has a valid JWT that does not allow it (RFC 6750 §3.1)."""
+
+    status = 403
+
+    def __init__(self, missing: Sequence[str]) -> None:
+        scope = " ".join(missing[:MAX_NAMED_SCOPES])
+        super().__init__(f"The token lacks the scope {scope!r}.", RejectReason.SCOPE)
+        # Scopes have no characters that need a quotation.
+        challenge = f'Bearer error="insufficient_scope", scope="{scope}"'
+        self.headers = MappingProxyType({"WWW-Authenticate": challenge})
+
+
 class Unavailable(Rejected):
-    """The connection limit is reached, or the server is stopping."""
+    """The server cannot serve the request now: it is full, stopping, or lacks keys for JWTs."""
 
     status = 503
     headers = MappingProxyType({"Retry-After": RETRY_AFTER})

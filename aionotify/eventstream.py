@@ -40,6 +40,10 @@ class EventStream(Subscriber):
 
     def close_for_restart(self, timeout: float) -> None:
         """End the stream: the client reconnects by itself, with the last id that it saw."""
+        self.end(timeout)
+
+    def end(self, timeout: float) -> None:
+        """End the stream after everything that was written to it, within `timeout` seconds."""
         if self.state < State.CLOSING:
             self.transport.write(self._format.end_of_stream)
             self._close_within(timeout)

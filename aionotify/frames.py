@@ -27,6 +27,7 @@ class CloseCode(IntEnum):
     MESSAGE_TOO_BIG = 1009
     SERVICE_RESTART = 1012
     TRY_AGAIN_LATER = 1013
+    TOKEN_EXPIRED = 3000
 
 
 _OPCODES = frozenset(Opcode)

@@ -8,6 +8,7 @@ from aiohttp import web
 from aionotify.access import Access
 from aionotify.broker import Broker
 from aionotify.cache import Cache
+from aionotify.expiry import Expiry
 from aionotify.hub import Hub
 from aionotify.idempotency import Idempotency
 from aionotify.metrics import Metrics
@@ -19,6 +20,7 @@ SETTINGS = web.AppKey("settings", Settings)
 ACCESS = web.AppKey("access", Access)
 BROKER = web.AppKey("broker", Broker)
 CACHE = web.AppKey("cache", Cache)
+EXPIRY = web.AppKey("expiry", Expiry)
 HUB = web.AppKey("hub", Hub)
 IDEMPOTENCY = web.AppKey("idempotency", Idempotency)
 METRICS = web.AppKey("metrics", Metrics)

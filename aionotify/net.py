@@ -4,6 +4,7 @@ import asyncio
 import ipaddress
 import re
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 ANY_ORIGIN = "*"
 """Among the allowed origins: every origin is allowed."""
@@ -95,3 +96,19 @@ def is_loopback(host: str) -> bool:
     # Before Python 3.13, `is_loopback` is False for ::ffff:127.0.0.1, which is 127.0.0.1.
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return (mapped or address).is_loopback
+
+
+def is_safe_url(text: str) -> bool:
+    """Return whether `text` is a URL whose content nobody on the way can change.
+
+    That is one with https, or with http and a host that always means this machine.
+    """
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname, parts.port  # ValueError for a port that is none
+    except ValueError:
+        return False
+    # A user name and a password would end up in the log, with the URL.
+    if not host or not text.isascii() or not text.isprintable() or " " in text or "@" in text:
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))

@@ -4,7 +4,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from aionotify.access import Access
-from aionotify.errors import Rejected
+from aionotify.errors import Rejected, Unauthorized
 from aionotify.hub import Hub
 from aionotify.net import network_of
 from aionotify.stats import RejectReason
@@ -62,6 +62,7 @@ def _report(request: web.Request, error: Rejected, address: str | None, hub: Hub
             )
         case RejectReason.TOKEN:
             # One line a minute: scanners and outdated clients try again without end.
-            incidents.report("token", f"rejected {where}: no valid token", lines=1)
+            cause = error.cause if isinstance(error, Unauthorized) else error
+            incidents.report("token", f"rejected {where}: {cause}", lines=1)
         case _:
             incidents.report(error.reason, f"rejected {where}: {error}", lines=1)

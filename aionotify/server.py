@@ -172,7 +172,10 @@ def _log_start(settings: Settings, max_connections: int) -> None:
     """Log the line that a report of a fault should begin with."""
     build = running_build()
     tokens = {"publish": settings.admin_tokens, "subscribe": settings.user_tokens}
-    rights = [f"{'tokens' if found else 'anyone'} may {verb}" for verb, found in tokens.items()]
+    closed = settings.accepts_jwts
+    rights = [
+        f"{'tokens' if found or closed else 'anyone'} may {verb}" for verb, found in tokens.items()
+    ]
     logger.info(
         "aionotify %s, Python %s, %s: at most %s clients, %s bytes per message, %s notifications "
         "per topic; %s",
@@ -201,7 +204,7 @@ def _warn_if_exposed(settings: Settings, sockets: Sequence[socket.socket]) -> No
     """Warn if other machines can reach the server and no admin token is set."""
     # The sockets tell, not the setting: a host name can resolve to any address.
     exposed = any(not is_loopback(str(each.getsockname()[0])) for each in sockets)
-    if exposed and not settings.admin_tokens:
+    if exposed and not settings.admin_tokens and not settings.accepts_jwts:
         logger.warning(
             "anyone who can reach this server can publish: set AIONOTIFY_ADMIN_TOKEN to a secret "
             "of 16 characters or more"

@@ -34,6 +34,8 @@ class RejectReason(StrEnum):
     """Why the server rejected a valid request."""
 
     TOKEN = "token"
+    SCOPE = "scope"
+    KEYS = "keys"
     ORIGIN = "origin"
     HOST = "host"
     TOO_MANY = "too_many"

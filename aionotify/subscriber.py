@@ -136,6 +136,11 @@ class Subscriber(asyncio.Protocol):
         raise NotImplementedError
 
     @property
+    def expires(self) -> int | None:
+        """The time at which its token expires, in seconds since the epoch; None: never."""
+        return None
+
+    @property
     def writable(self) -> bool:
         """Whether the client can be written to: it neither lags nor leaves."""
         return self.state <= State.REPLAYING
@@ -149,6 +154,11 @@ class Subscriber(asyncio.Protocol):
     def connected(self) -> bool:
         """Whether the connection still exists, even if it is being closed."""
         return self.state is not State.CLOSED
+
+    @property
+    def peer(self) -> str:
+        """The client's address for the log, with its port unless a trusted proxy reported it."""
+        return self.client_address or peer_address(self.transport)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take over `transport`, whose write buffer must be empty."""
@@ -222,8 +232,7 @@ class Subscriber(asyncio.Protocol):
 
     def _report(self, kind: str, message: str) -> None:
         """Log why the server ends the connection. `kind` bounds the number of lines."""
-        address = self.client_address or peer_address(self.transport)
-        self.topic.stats.incidents.report(kind, f"disconnected client {address}: {message}")
+        self.topic.stats.incidents.report(kind, f"disconnected client {self.peer}: {message}")
 
     def _leave(self) -> None:
         self.state = max(self.state, State.CLOSING)

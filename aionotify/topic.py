@@ -177,7 +177,8 @@ class Topic:
         """
         now, position = self.history.head, self.history.last_id
         subscriber.encoder = ReplayEncoder(
-            subscriber.encoder, now, self.names, position, source, cursor, gap
+            *(subscriber.encoder, now, self.names, position, source, cursor, gap),
+            expires=subscriber.expires,
         )
         subscriber.write(head, cursor)
         if subscriber.state is State.OPEN:

@@ -90,6 +90,10 @@ class WebSocketSubscriber(Subscriber):
         is_text = self.encoder.at_position(sys.maxsize) is TEXT
         return ClientKind.WEBSOCKET_TEXT if is_text else ClientKind.WEBSOCKET_JSON
 
+    def may_publish(self, topic: str) -> bool:
+        """Return whether the client may publish to `topic` without a prefix."""
+        return self.admin
+
     def data_received(self, data: bytes) -> None:
         """Handle bytes from the client. After we sent a close frame, only its answer counts."""
         self.missed_pongs = 0

@@ -1,8 +1,13 @@
 """Access control: which requests may publish, which may subscribe, and from which web pages."""
 
+import time
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from aionotify.access.authentication import Authenticator, Identity
 from aionotify.access.origins import (
     is_allowed_origin,
     is_loopback_host,
@@ -10,35 +15,50 @@ from aionotify.access.origins import (
     preflight_response,
 )
 from aionotify.access.proxies import forwarded_address, requested_host
-from aionotify.access.tokens import TOKEN_HINT, digest, find_digest, has_token
-from aionotify.errors import Forbidden, Unauthorized
-from aionotify.net import is_loopback
+from aionotify.access.tokens import COOKIE, TOKEN_HINT, tokens_of
+from aionotify.errors import BadToken, Forbidden, InsufficientScope, Unauthorized
+from aionotify.grants import NO_TOPICS, Grant
+from aionotify.net import ANY_ORIGIN, NULL_ORIGIN, Origin, is_loopback
 from aionotify.settings import Settings
 from aionotify.stats import RejectReason
 from aionotify.text import shorten
+
+TopicsOf = Callable[[web.Request], Sequence[str]]
+"""Returns the topics that a request is about. Raises InvalidRequest for an invalid name."""
+
+EVERY_TOPIC = ("*",)
+"""Only a grant for all topics covers this: a star is in no name, and a prefix ends before it."""
+
+BAD_TOKEN = f"The token is invalid or has expired: {TOKEN_HINT}."
+"""The sentence for every bad token. A client that guesses must not learn how close it is."""
+
+_IDENTITY = web.RequestKey("identity", Identity)
 
 
 class Access:
     """Checks tokens, origins and host names.
 
-    With tokens configured, every route needs one unless it is registered with `allow_anonymous`,
-    so a forgotten route fails closed.
+    With tokens or keys configured, a route that is not registered here needs a token for all
+    topics, so a forgotten route fails closed.
     """
 
     def __init__(self, settings: Settings) -> None:
-        """Read the settings once. Keeps digests of tokens, not the tokens."""
-        # A traceback with local variables, or a debugger, then shows no token.
-        self._admin_digests = [digest(token) for token in settings.admin_tokens]
-        self._user_digests = [digest(token) for token in settings.user_tokens]
+        """Read the settings once."""
+        self.authenticator = Authenticator(settings)
+        self._accepts_jwts = settings.accepts_jwts
         self._allowed_origins = frozenset(settings.allowed_origins)
+        self._named_origins = self._allowed_origins - {ANY_ORIGIN, NULL_ORIGIN}
         self._trusted_proxies = settings.trusted_proxies
         # Resources, not routes: aiohttp registers HEAD as a route of its own beside GET.
         self._anonymous: set[web.AbstractResource] = set()
+        self._subscribing: dict[web.AbstractResource, TopicsOf] = {}
+        self._publishing: set[web.AbstractResource] = set()
         # Tokens protect against DNS rebinding by themselves, since a foreign page has none. Behind
         # a proxy, or on a public address, any host name can be legitimate.
         self._loopback_hosts_only = (
-            not self._admin_digests
-            and not self._user_digests
+            not settings.admin_tokens
+            and not settings.user_tokens
+            and not settings.accepts_jwts
             and not self._trusted_proxies
             and all(map(is_loopback, settings.hosts))
         )
@@ -46,33 +66,62 @@ class Access:
     @property
     def publish_is_open(self) -> bool:
         """Whether publishing needs no token."""
-        return not self._admin_digests
+        return self.authenticator.anonymous.publish is not NO_TOPICS
 
     def allow_anonymous(self, route: web.AbstractRoute) -> None:
         """Let `route` be used without a token. Origins and host names are still checked."""
-        assert route.resource is not None
-        self._anonymous.add(route.resource)
+        self._anonymous.add(_resource(route))
 
-    def require_publisher(self, request: web.Request) -> None:
-        """Raise Unauthorized unless `request` may publish notifications."""
-        if self._admin_digests and not has_token(request, self._admin_digests):
-            raise Unauthorized(
-                f"An admin token is required to publish: {TOKEN_HINT}.", RejectReason.TOKEN
-            )
+    def allow_subscribers(self, route: web.AbstractRoute, topics_of: TopicsOf) -> None:
+        """Let a request use `route` with GET if it may subscribe to all of its topics."""
+        self._subscribing[_resource(route)] = topics_of
 
-    def require_subscriber(self, request: web.Request) -> None:
-        """Raise Unauthorized unless `request` may subscribe and read notifications."""
-        if self._user_digests and not has_token(request, self._user_digests + self._admin_digests):
-            raise Unauthorized(
-                f"A token is required to subscribe and read: {TOKEN_HINT}.", RejectReason.TOKEN
-            )
+    def allow_publishers(self, route: web.AbstractRoute) -> None:
+        """Let everyone with a valid token use `route`: it calls `require_publisher` itself.
+
+        It may have to read the body to know the topics.
+        """
+        self._publishing.add(_resource(route))
+
+    def require_publisher(self, request: web.Request, topics: Sequence[str]) -> None:
+        """Raise Unauthorized or InsufficientScope unless `request` may publish to all `topics`."""
+        grant = request[_IDENTITY].grant
+        missing = [f"publish:{each}" for each in topics if not grant.may_publish(each)]
+        if missing:
+            self._reject(request, "publish", missing)
+
+    def require_subscriber(self, request: web.Request, topics: Sequence[str]) -> None:
+        """Raise the same unless `request` may subscribe to all `topics` and read them."""
+        grant = request[_IDENTITY].grant
+        missing = [f"subscribe:{each}" for each in topics if not grant.may_subscribe(each)]
+        if missing:
+            self._reject(request, "subscribe and read", missing)
+
+    def lasting_grant(self, request: web.Request) -> Grant | None:
+        """Return the grant of a connection that ends when its token expires; None: it never does.
+
+        Raises BadToken in the leeway after the end: the connection would have to be closed at once,
+        and the client would come back until the leeway is over.
+        """
+        grant = request[_IDENTITY].grant
+        if grant.expires is None:
+            return None
+        if grant.expires <= time.time():
+            raise BadToken(BAD_TOKEN, "it has just expired")
+        return grant
+
+    async def authenticate(self, request: web.Request) -> None:
+        """Find out what `request` may do. The methods above need it. Raises Unavailable."""
+        tokens = tokens_of(request, with_cookie=self._trusts_cookie(request))
+        request[_IDENTITY] = await self.authenticator.identify(tokens)
 
     def sender(self, request: web.Request) -> bytes:
         """Return by what a sender is known again, over all of its connections and addresses.
 
-        That is its token, or nothing while publishing needs none: then all are the same.
+        That is its static token or the subject of its JWT, or nothing while publishing needs no
+        token: then all are the same.
         """
-        return find_digest(request, self._admin_digests) or b""
+        return request[_IDENTITY].sender
 
     def client_address(self, request: web.Request) -> str | None:
         """Return the client's address as reported by a trusted proxy, or None without one."""
@@ -81,11 +130,14 @@ class Access:
     def cors_headers(self, request: web.Request) -> dict[str, str]:
         """Return the headers that let a page of an allowed origin read the response."""
         origin = request.headers.get("Origin")
-        if not origin or not self._is_allowed_origin(origin, request):
+        if not origin or not self._is_allowed_origin(origin, request, self._allowed_origins):
             return {}
         # The origin itself and never `*`, and `Vary`, so that no cache serves the response to a
-        # page of another origin. Without `Access-Control-Allow-Credentials`: there are no cookies.
-        return {"Access-Control-Allow-Origin": origin, "Vary": "Origin"}
+        # page of another origin.
+        headers = {"Access-Control-Allow-Origin": origin, "Vary": "Origin"}
+        if self._trusts_cookie(request):
+            headers["Access-Control-Allow-Credentials"] = "true"
+        return headers
 
     @web.middleware
     async def cors(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -109,12 +161,38 @@ class Access:
         # path. Browsers send it without credentials, so it must not need a token.
         if isinstance(error, web.HTTPMethodNotAllowed) and is_preflight(request):
             return preflight_response(request, error.allowed_methods)
-        if error is None and request.match_info.route.resource not in self._anonymous:
-            if request.method in ("GET", "HEAD"):
-                self.require_subscriber(request)
+        resource = request.match_info.route.resource
+        if error is not None or resource in self._anonymous:
+            return await handler(request)
+        await self.authenticate(request)
+        self._check_token(request, resource)
+        response = await handler(request)
+        if COOKIE in request.headers.get("Cookie", ""):
+            # A shared cache knows that of requests with `Authorization` only (RFC 9111 §3.5).
+            response.headers.setdefault("Cache-Control", "no-store")
+        return response
+
+    def _check_token(self, request: web.Request, resource: web.AbstractResource | None) -> None:
+        """Raise Unauthorized or InsufficientScope unless `request` may be handled."""
+        grant = request[_IDENTITY].grant
+        if request.method in ("GET", "HEAD"):
+            topics_of = self._subscribing.get(resource) if resource else None
+            # First whether there is a token at all: 401 comes before 400.
+            if topics_of is None or (grant.subscribe is NO_TOPICS and grant.expires is None):
+                self.require_subscriber(request, EVERY_TOPIC)
             else:
-                self.require_publisher(request)
-        return await handler(request)
+                self.require_subscriber(request, topics_of(request))
+        elif resource not in self._publishing or grant.expires is None:
+            self.require_publisher(request, EVERY_TOPIC)
+
+    def _reject(self, request: web.Request, verb: str, missing: Sequence[str]) -> NoReturn:
+        identity = request[_IDENTITY]
+        if identity.problem is not None:
+            raise BadToken(BAD_TOKEN, identity.problem)
+        if identity.grant.expires is not None:
+            raise InsufficientScope(missing)
+        kind = "An admin token" if verb == "publish" and not self._accepts_jwts else "A token"
+        raise Unauthorized(f"{kind} is required to {verb}: {TOKEN_HINT}.", RejectReason.TOKEN)
 
     def _check_host(self, request: web.Request) -> None:
         """Raise Forbidden if the server is for this machine only, and `Host` is another name."""
@@ -138,7 +216,9 @@ class Access:
         # CORS alone would not do: it keeps pages from reading responses, but not from sending a
         # simple POST, and it does not apply to WebSockets at all (RFC 6455 §10.2).
         origin = request.headers.get("Origin")
-        if origin is not None and not self._is_allowed_origin(origin, request):
+        if origin is not None and not self._is_allowed_origin(
+            origin, request, self._allowed_origins
+        ):
             host = requested_host(request, self._trusted_proxies)
             # A proxy that passes its own `Host` is the commonest cause, and cannot be told from a
             # foreign page: nginx adds no header unless it is told to.
@@ -150,9 +230,28 @@ class Access:
                 RejectReason.ORIGIN,
             )
 
-    def _is_allowed_origin(self, origin: str, request: web.Request) -> bool:
+    def _trusts_cookie(self, request: web.Request) -> bool:
+        """Return whether a cookie may count: unlike other tokens, browsers add it by themselves.
+
+        It counts for programs, for the server's own pages, and for those of origins that are
+        allowed by name. `*` and `null` stand for pages that nobody chose: any of them could use
+        the rights of its visitors.
+        """
+        # A browser sends `Origin` with every POST and every WebSocket handshake. Without it, a
+        # foreign page can only have GET sent, and does not see the response.
+        origin = request.headers.get("Origin")
+        return origin is None or self._is_allowed_origin(origin, request, self._named_origins)
+
+    def _is_allowed_origin(
+        self, origin: str, request: web.Request, allowed: frozenset[Origin | str]
+    ) -> bool:
         # No browser sends two. `headers.get` returns the first, a proxy may have checked the last.
         if len(request.headers.getall("Origin")) > 1:
             return False
         host = requested_host(request, self._trusted_proxies)
-        return is_allowed_origin(origin, self._allowed_origins, host)
+        return is_allowed_origin(origin, allowed, host)
+
+
+def _resource(route: web.AbstractRoute) -> web.AbstractResource:
+    assert route.resource is not None
+    return route.resource

@@ -2,7 +2,7 @@
 
 import hashlib
 import hmac
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from aiohttp import web
 
@@ -14,9 +14,12 @@ BEARER = "bearer "
 SUBPROTOCOL_PREFIX = "token."
 """The start of a WebSocket subprotocol that carries a token."""
 
+COOKIE = "aionotify_token"
+"""The cookie that carries a token."""
+
 TOKEN_HINT = (
-    "send it as 'Authorization: Bearer <token>', as ?token=<token>, or as the WebSocket "
-    "subprotocols aionotify, token.<token>"
+    "send it as 'Authorization: Bearer <token>', as ?token=<token>, as the WebSocket "
+    f"subprotocols aionotify, token.<token>, or as the cookie {COOKIE}"
 )
 
 
@@ -29,15 +32,10 @@ def digest(token: str) -> bytes:
     return hashlib.sha256(token.encode(errors="surrogatepass")).digest()
 
 
-def has_token(request: web.Request, digests: Sequence[bytes]) -> bool:
-    """Return whether `request` carries a token with one of `digests`. Compares in constant time."""
-    return find_digest(request, digests) is not None
-
-
-def find_digest(request: web.Request, digests: Sequence[bytes]) -> bytes | None:
-    """Return the one of `digests` whose token `request` carries. Compares in constant time."""
+def find_digest(tokens: Sequence[str], digests: Sequence[bytes]) -> bytes | None:
+    """Return the one of `digests` that one of `tokens` has. Compares in constant time."""
     found = None
-    for token in _tokens_of(request):
+    for token in tokens:
         presented = digest(token)
         for each in digests:
             # `==` stops at the first byte that differs, and `any()` at the first match: the time
@@ -52,17 +50,25 @@ def subprotocols(request: web.Request) -> list[str]:
     return list_header(request, "Sec-WebSocket-Protocol")
 
 
-def _tokens_of(request: web.Request) -> Iterator[str]:
-    """Iterate over every token in a request: header, query and subprotocols."""
-    # All are tried: an outdated token in one place must not hide a valid one in another.
-    authorization = request.headers.get("Authorization", "")
-    if authorization[: len(BEARER)].lower() == BEARER:  # schemes ignore case (RFC 9110 §11.1)
-        yield authorization[len(BEARER) :].strip()
+def tokens_of(request: web.Request, *, with_cookie: bool) -> list[str]:
+    """Return the tokens in a request: header, query, subprotocol and, if wanted, cookie."""
+    # All are tried: an outdated token in one place must not hide a valid one in another. But only
+    # one of each place: verifying a JWT takes 0.1 ms, and there is room for a hundred.
+    tokens = [_bearer(request)]
     # Of repeated parameters the last one counts, as in the FastAPI version. A space was a `+` that
     # the client did not escape: no token has a space.
-    yield from (each.replace(" ", "+") for each in request.query.getall("token", [])[-1:])
+    tokens += [each.replace(" ", "+") for each in request.query.getall("token", [])[-1:]]
     # The WebSocket API of browsers cannot set headers, and URLs end up in the logs of proxies: a
     # subprotocol is the only other place that a page controls.
-    for protocol in subprotocols(request):
-        if protocol.startswith(SUBPROTOCOL_PREFIX):
-            yield protocol.removeprefix(SUBPROTOCOL_PREFIX)
+    offered = (each for each in subprotocols(request) if each.startswith(SUBPROTOCOL_PREFIX))
+    tokens += [each.removeprefix(SUBPROTOCOL_PREFIX) for each in offered][:1]
+    if with_cookie:
+        tokens.append(request.cookies.get(COOKIE, ""))
+    return [each for each in tokens if each]
+
+
+def _bearer(request: web.Request) -> str:
+    authorization = request.headers.get("Authorization", "")
+    if authorization[: len(BEARER)].lower() == BEARER:  # schemes ignore case (RFC 9110 §11.1)
+        return authorization[len(BEARER) :].strip()
+    return ""

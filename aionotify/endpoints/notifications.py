@@ -40,7 +40,9 @@ async def publish(request: web.Request) -> web.Response:
         drafts = await _lines(body.text, topics, notifier)
     else:
         drafts = _copies(body, topics, notifier)
-    # Everything is valid, and nothing is published: the place to check access to these topics.
+    # Not before: only the lines of NDJSON name their topics.
+    named = dict.fromkeys(each.topic for each in drafts)
+    request.app[ACCESS].require_publisher(request, tuple(named))
     publish = partial(notifier.publish_all, drafts, wait_stored=True)
     if key is None:
         published = await publish()

@@ -85,6 +85,11 @@ def parse_topics(request: web.Request, limit: int) -> tuple[str, ...]:
     return tuple(map(_check_topic, names))
 
 
+def topics_to_read(request: web.Request) -> tuple[str, ...]:
+    """Return the topics that a request wants to subscribe to or to read."""
+    return parse_topics(request, MAX_TOPICS)
+
+
 def _check_topic(name: str) -> str:
     if not NAME.fullmatch(name):
         raise _invalid("topic", name, NAME_FORMAT)

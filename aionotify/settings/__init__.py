@@ -10,7 +10,15 @@ from typing import Any
 from aionotify.errors import SettingsError
 from aionotify.net import Address, Origin
 from aionotify.settings.env_file import read_env_file
-from aionotify.settings.option import PREFIX, Group, Option, option, option_of
+from aionotify.settings.jwt import (
+    CLAIM,
+    KEY_SET,
+    PUBLIC_KEY,
+    SECRETS,
+    PublicKey,
+    refuse_contradictions,
+)
+from aionotify.settings.option import PREFIX, UNSET, Group, Option, option, option_of
 from aionotify.settings.parsers import ADDRESSES, HOSTS, ORIGINS, PORT, TOKENS, choice, integer
 from aionotify.settings.services import without_services
 from aionotify.text import shorten
@@ -85,6 +93,22 @@ class Settings:
     user_tokens: tuple[str, ...] = option((), TOKENS, group=Group.ACCESS, secret=True,
         variable="AIONOTIFY_USER_TOKEN",
         help="Token required to subscribe and read; an admin token works too. Unset: anyone can.")
+    jwt_secrets: tuple[str, ...] = option((), SECRETS, group=Group.ACCESS, secret=True,
+        variable="AIONOTIFY_JWT_SECRET",
+        help="Secret that signs JWTs (HS256). With this or another key, everything needs a token. "
+        "At least 32 characters; several separated by commas.")
+    jwt_public_key: PublicKey | None = option(None, PUBLIC_KEY,  # noqa: RUF009  # immutable
+        group=Group.ACCESS,
+        variable="AIONOTIFY_JWT_KEY_FILE", unset=UNSET,
+        help="PEM file with the public key of JWTs, in place of a secret: RSA (RS256), P-256 "
+        "(ES256) or Ed25519 (EdDSA).")
+    jwt_jwks: str = option("", KEY_SET, group=Group.ACCESS, unset=UNSET,
+        help="URL of the key set of JWTs (JWKS), in place of a secret. Requires the issuer and the "
+        "audience.")
+    jwt_issuer: str = option("", CLAIM, group=Group.ACCESS, unset=UNSET,
+        help="The `iss` that every JWT must have.")
+    jwt_audience: str = option("", CLAIM, group=Group.ACCESS, unset=UNSET,
+        help="The `aud` that every JWT must have, alone or among others.")
     allowed_origins: tuple[Origin | str, ...] = option((), ORIGINS, group=Group.ACCESS,
         help="Other origins whose web pages may connect, as `https://example.com`, several "
         "separated by commas; `file://` and `null` for pages without a host; `*` allows any.")
@@ -98,6 +122,11 @@ class Settings:
     log_format: str = option("text", choice("text", "json"), group=Group.LOGGING,
         help="`text`, or `json` for one object per line.")
     # fmt: on
+
+    @property
+    def accepts_jwts(self) -> bool:
+        """Whether there is a key to verify JWTs with."""
+        return bool(self.jwt_secrets or self.jwt_public_key or self.jwt_jwks)
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -131,6 +160,7 @@ def read_settings(
         variable, text = _find(each, flags, written)
         if text is not None:
             values[each.name] = _parse(each, variable, text)
+    refuse_contradictions(values)
     settings = Settings(**values)
     _refuse_shared_tokens(settings)
     return settings, [*_empty_secrets({*in_file, *in_environment}, written), *_hints(written)]
@@ -187,6 +217,11 @@ def _parse(option: Option, variable: str, text: str) -> Any:
         shown = "invalid value, not shown" if option.secret else f"invalid value {shorten(text)!r}"
         # `from None`: a traceback with the original error could show the secret.
         raise SettingsError(f"{variable}: {shown} (expected {option.parser.expected})") from None
+    except ImportError:
+        raise SettingsError(
+            f"{variable}: PyJWT or cryptography is not installed (expected after: pip install "
+            "'PyJWT[crypto]')"
+        ) from None
 
 
 def _refuse_shared_tokens(settings: Settings) -> None:

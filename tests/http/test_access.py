@@ -96,7 +96,11 @@ def rows(server: str) -> dict[str, list[list[int]]]:
     return table
 
 
-@pytest.mark.parametrize("place", ["header", "query", "subprotocol"])
+KNOWN = {"open": [], "admin": ["admin"], "user": ["user"], "both": ["user", "admin"]}
+"""The tokens that each server knows; any other is a bad one."""
+
+
+@pytest.mark.parametrize("place", ["header", "query", "subprotocol", "cookie"])
 @pytest.mark.parametrize("server", SERVERS)
 async def test_matrix(
     aiohttp_server: Serve, server: str, place: str, caplog: pytest.LogCaptureFixture
@@ -118,6 +122,12 @@ async def test_matrix(
                 reply = await ask(port, method, target, headers)
                 assert reply.status == expected, (way, origin, token)
                 check(reply, origin, place == "subprotocol" and token != "none")
+                is_bad = token != "none" and token not in KNOWN[server]
+                if reply.status == 401:
+                    assert reply.headers["www-authenticate"] == (
+                        'Bearer error="invalid_token"' if is_bad else "Bearer"
+                    )
+                    assert ("invalid or has expired" in reply.detail) == is_bad
     ours = "\n".join(
         record.getMessage() for record in caplog.records if record.name != "aiohttp.access"
     )  # the access log is the test server's; `serve` runs without one
@@ -128,7 +138,7 @@ def check(reply: Reply, origin: str | None, offers_protocol: bool) -> None:
     """Check the headers and the sentence that belong to a status, and that no token is shown."""
     shown = repr(reply)
     assert not any(token in shown for token in (ADMIN, OLD_ADMIN, USER, WRONG))
-    assert reply.headers.get("www-authenticate") == ("Bearer" if reply.status == 401 else None)
+    assert ("www-authenticate" in reply.headers) == (reply.status == 401)
     if reply.status == 401:
         assert "Authorization: Bearer <token>" in reply.detail
     if reply.status == 403:
@@ -140,4 +150,5 @@ def check(reply: Reply, origin: str | None, offers_protocol: bool) -> None:
         shared = origin if origin != FOREIGN else None
         assert reply.headers.get("access-control-allow-origin") == shared
         assert reply.headers.get("vary") == ("Origin" if shared else None)
-    assert "access-control-allow-credentials" not in reply.headers
+        credentials = reply.headers.get("access-control-allow-credentials")
+        assert credentials == ("true" if shared else None)

@@ -83,6 +83,7 @@ async def test_wildcard_allows_every_origin(aiohttp_server: Serve, origin: str) 
         reply = await ask(port, "GET", target, {"Origin": origin})
         assert reply.status == (404 if target == "/nowhere" else 200)
         assert reply.headers["access-control-allow-origin"] == origin
+        assert "access-control-allow-credentials" not in reply.headers
 
 
 async def test_wildcard_rejects_malformed_origin(aiohttp_server: Serve) -> None:
@@ -100,6 +101,7 @@ async def test_preflight_lists_methods_and_headers(aiohttp_server: Serve) -> Non
     reply = await ask(port, "OPTIONS", "/notifications", asked)
     assert reply.status == 204
     assert reply.headers["access-control-allow-origin"] == ALLOWED
+    assert reply.headers["access-control-allow-credentials"] == "true"
     assert reply.headers["access-control-allow-methods"] == "GET, HEAD, POST"
     assert reply.headers["access-control-allow-headers"] == (
         "Authorization, Content-Type, Last-Event-ID"

@@ -13,9 +13,12 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 import aionotify
 from aionotify import create_app
+from aionotify.access.tokens import COOKIE
 from aionotify.fields import FIELDS
 from tests.generate.docs_page import DOCUMENT, PAGE, as_html, files
 from tests.support import alone, converse, exchange
+from tests.support.app import Serve
+from tests.support.jwts import SECRET, token
 
 HINT = "run: python -m tests.generate"
 
@@ -100,13 +103,29 @@ async def test_frames_have_described_fields(port: int) -> None:
             await ws.send_json(each)
         seen += [await ws.receive_json() for _ in range(3)]
     names = ("Gap", "Subscribed", "Notification", "Accepted", "Problem")
-    assert {each["$ref"].rpartition("/")[2] for each in frames} == set(names)
+    assert {each["$ref"].rpartition("/")[2] for each in frames} == {*names, "Authorized"}
     for name, frame in zip(names, seen, strict=True):
         described = schemas[name]
         assert list(frame) == described["required"]
         assert frame["type"] == described["properties"]["type"]["const"]
         if "id" in frame:
             assert re.search(described["properties"]["id"]["pattern"], frame["id"])
+
+
+async def test_frames_of_expiring_tokens_are_described(serve: Serve) -> None:
+    port = (await serve(jwt_secrets=(SECRET,))).port
+    document = await served_document(port)
+    schemas = document["components"]["schemas"]
+    url = f"http://127.0.0.1:{port}/ws?format=json&token={token()}"
+    async with aiohttp.ClientSession() as session, session.ws_connect(url) as ws:
+        subscribed = await ws.receive_json()
+        (name,) = schemas["Renewal"]["required"]
+        await ws.send_json({name: token()})
+        authorized = await ws.receive_json()
+    assert list(subscribed) == list(schemas["Subscribed"]["properties"])
+    assert list(authorized) == schemas["Authorized"]["required"]
+    assert authorized["type"] == schemas["Authorized"]["properties"]["type"]["const"]
+    assert document["components"]["securitySchemes"]["cookie"]["name"] == COOKIE
 
 
 async def test_long_answer_is_described(port: int) -> None:

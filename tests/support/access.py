@@ -76,6 +76,8 @@ def with_token(place: str, token: str | None, target: str) -> tuple[str, dict[st
         return target, {}
     if place == "query":
         return f"{target}{'&' if '?' in target else '?'}token={token}", {}
+    if place == "cookie":
+        return target, {"Cookie": f"theme=dark; aionotify_token={token}"}
     if place == "subprotocol":
         return target, {"Sec-WebSocket-Protocol": f"aionotify, token.{token}"}
     return target, {"Authorization": f"Bearer {token}"}

@@ -41,12 +41,21 @@ BUILD = "docker build -f docker/Dockerfile -t aionotify ."
 RUN = "docker run --rm -p 127.0.0.1:8000:8000 aionotify"
 HOSTS = "MEMCACHED_HOST=cache1,cache2:11300 .venv/bin/python -m aionotify"
 TOKEN = "openssl rand -hex 32"
+SECRET = 'export AIONOTIFY_JWT_SECRET="$(openssl rand -hex 32)"'
+MAKE = (
+    'TOKEN="$(.venv/bin/python -m aionotify token --sub 42 '
+    "--scope 'subscribe:user.42' --expires 1h)\""
+)
+CHECK = 'echo "$TOKEN" | .venv/bin/python -m aionotify token --check -'
 
 COMMANDS = {
     README: [INSTALL, SUBSCRIBE, PUBLISH, HEALTH, MESSAGES, DEPLOY, TESTS],
-    OPERATING: [COMPOSE, BUILD, RUN, HOSTS, TOKEN],
+    OPERATING: [COMPOSE, BUILD, RUN, HOSTS, TOKEN, SECRET, MAKE, CHECK],
 }
-"""Each of these is run by a test below; test_contributing.py has those for developers."""
+"""Each of these is run by a test below, or in test_jwt_recipe.py.
+
+test_contributing.py has those for developers.
+"""
 
 README_LINES = 180
 
@@ -199,7 +208,7 @@ async def test_mounting_example_serves_under_its_prefix(
     mounted: list[web.Application] = []
     monkeypatch.setattr(web, "run_app", mounted.append)
     monkeypatch.setenv("MEMCACHED_HOST", "127.0.0.1:1")
-    (example,) = blocks("python", OPERATING)
+    _, example = blocks("python", OPERATING)
     exec(compile(example, OPERATING, "exec"), {})
     client = await aiohttp_client(mounted[0])
     assert isinstance(client, TestClient)

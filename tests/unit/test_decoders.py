@@ -14,6 +14,7 @@ from aionotify.decoders import (
     lines_of,
     max_json_bytes,
     message_from_json,
+    token_from_json,
 )
 from aionotify.errors import InvalidRequest
 from aionotify.fields import Fields
@@ -116,3 +117,23 @@ def test_unknown_member_is_named(document: dict[str, object], sentence: str) -> 
 def _utf_16_units(text: str) -> list[int]:
     encoded = text.encode("utf-16-be")
     return [int.from_bytes(encoded[at : at + 2], "big") for at in range(0, len(encoded), 2)]
+
+
+@pytest.mark.parametrize(
+    ("text", "token"),
+    [
+        ('{"token":"a.b.c"}', "a.b.c"),
+        (' { "token" : "a" } ', "a"),
+        ('{"token":1}', None),
+        ('{"token":null}', None),
+        ('{"token":"a","message":"Hello"}', None),
+        ('{"message":"token"}', None),
+        ('["token"]', None),
+        ('"token"', None),
+        ("token", None),
+        ("[" * 100_000, None),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_token_is_the_only_member(text: str, token: str | None) -> None:
+    assert token_from_json(text) == token

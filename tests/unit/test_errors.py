@@ -31,7 +31,9 @@ def test_every_error_has_the_same_base() -> None:
         (errors.InvalidRequest, 400, {}),
         (errors.EmptyMessage, 400, {}),
         (errors.Unauthorized, 401, {"WWW-Authenticate": "Bearer"}),
+        (errors.BadToken, 401, {"WWW-Authenticate": 'Bearer error="invalid_token"'}),
         (errors.Forbidden, 403, {}),
+        (errors.InsufficientScope, 403, {}),
         (errors.RequestTimeout, 408, {}),
         (errors.MessageTooBig, 413, {}),
         (errors.UnsupportedMediaType, 415, {}),
@@ -65,3 +67,19 @@ def test_rejection_has_message_and_reason() -> None:
 def test_protocol_error_has_code_and_message() -> None:
     error = errors.ProtocolError(1002, "reserved bits are set")
     assert (error.code, str(error)) == (1002, "reserved bits are set")
+
+
+def test_bad_token_has_its_cause_for_the_log_only() -> None:
+    error = errors.BadToken("The token is invalid.", "it expired")
+    assert (str(error), error.cause) == ("The token is invalid.", "no valid token: it expired")
+    assert errors.Unauthorized("A token is required.", RejectReason.TOKEN).cause == "no valid token"
+
+
+def test_missing_scopes_are_named_up_to_ten() -> None:
+    error = errors.InsufficientScope([f"subscribe:{number}" for number in range(50)])
+    scope = " ".join(f"subscribe:{number}" for number in range(10))
+    assert error.headers["WWW-Authenticate"] == (
+        f'Bearer error="insufficient_scope", scope="{scope}"'
+    )
+    assert str(error) == f"The token lacks the scope '{scope}'."
+    assert error.reason is RejectReason.SCOPE

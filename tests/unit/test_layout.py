@@ -14,6 +14,7 @@ TESTS = ROOT / "tests"
 
 ROOMS = (
     "__main__",
+    "token_command",
     "server",
     "__init__",
     "app",
@@ -29,6 +30,7 @@ ROOMS = (
     "broker",
     "cache",
     "hub",
+    "expiry",
     "yielding",
     "fanout",
     "merged",
@@ -53,6 +55,7 @@ ROOMS = (
     "limits",
     "build",
     "text",
+    "grants",
     "errors",
     "stats",
     "incidents",

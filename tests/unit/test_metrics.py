@@ -74,7 +74,8 @@ def test_close_codes_are_counted() -> None:
     hub, ours = built()
     hub.stats.closed[CloseCode.TRY_AGAIN_LATER] += 2
     found = samples(next(each for each in ours.collect() if each.name == "aionotify_closes"))
-    expected = {f"aionotify_closes_total {code}": 0.0 for code in (1002, 1003, 1007, 1009, 1012)}
+    codes = (1002, 1003, 1007, 1009, 1012, 3000)
+    expected = {f"aionotify_closes_total {code}": 0.0 for code in codes}
     assert found == expected | {"aionotify_closes_total 1013": 2.0}
 
 

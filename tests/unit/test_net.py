@@ -8,6 +8,7 @@ from aionotify.net import (
     Address,
     Origin,
     is_loopback,
+    is_safe_url,
     network_of,
     parse_origin,
     peer_address,
@@ -129,3 +130,33 @@ def test_network_is_that_of_the_address(address: str | None, network: str) -> No
 )
 def test_loopback_is_recognized(host: str, loopback: bool) -> None:
     assert is_loopback(host) is loopback
+
+
+@pytest.mark.parametrize(
+    ("url", "safe"),
+    [
+        ("https://id.example/jwks.json", True),
+        ("https://id.example:8443/jwks.json?tenant=1", True),
+        ("https://[2001:db8::1]/", True),
+        ("http://localhost/jwks", True),
+        ("http://127.0.0.1:8080/jwks", True),
+        ("http://[::1]/jwks", True),
+        ("http://id.example/jwks", False),
+        ("http://localhost.evil.example/", False),
+        ("http://127.0.0.1.evil.example/", False),
+        ("http://127.0.0.1@evil.example/", False),
+        ("https://user:password@id.example/", False),
+        ("ftp://localhost/", False),
+        ("file:///etc/passwd", False),
+        ("//localhost/", False),
+        ("https://", False),
+        ("https://id.example:port/", False),
+        ("https://[::1/", False),
+        ("https://id.example/a b", False),
+        ("https://id.example/\n", False),
+        ("https://bücher.example/", False),
+        ("", False),
+    ],
+)
+def test_safe_url_cannot_be_changed_on_the_way(url: str, safe: bool) -> None:
+    assert is_safe_url(url) is safe

@@ -8,6 +8,7 @@ from aiohttp.test_utils import make_mocked_request
 
 from aionotify.access import Access
 from aionotify.errors import (
+    BadToken,
     Forbidden,
     InvalidRequest,
     Rejected,
@@ -90,6 +91,13 @@ async def test_wrong_tokens_are_counted(hub: Hub, caplog: pytest.LogCaptureFixtu
     assert await lines(hub, caplog, error, *addresses) == [
         "rejected GET /ws from 192.0.2.1: no valid token",
         "3 more in 0 s, the last: rejected GET /ws from 192.0.2.4: no valid token",
+    ]
+
+
+async def test_cause_of_bad_token_is_told(hub: Hub, caplog: pytest.LogCaptureFixture) -> None:
+    error = BadToken("The token is invalid or has expired.", "it expired 5 minutes ago")
+    assert await lines(hub, caplog, error, {}) == [
+        "rejected GET /ws from 192.0.2.7: no valid token: it expired 5 minutes ago"
     ]
 
 

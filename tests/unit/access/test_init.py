@@ -6,7 +6,7 @@ from aiohttp.test_utils import make_mocked_request
 
 from aionotify import Settings
 from aionotify.access import Access
-from aionotify.errors import Forbidden, Unauthorized
+from aionotify.errors import BadToken, Forbidden, Unauthorized
 from aionotify.net import parse_origin
 from aionotify.stats import RejectReason
 from tests.support.access import ADMIN, ALLOWED, FOREIGN, OLD_ADMIN, USER, WRONG, with_token
@@ -23,19 +23,26 @@ def request_with(token: str | None, **headers: str) -> web.Request:
     return make_mocked_request("GET", "/", headers={"Host": "localhost", **headers, **carried})
 
 
-def may_publish(access: Access, token: str | None) -> bool:
+async def authenticated(access: Access, token: str | None) -> web.Request:
+    """Return a request with `token`, after `access` has looked at it."""
+    request = request_with(token)
+    await access.authenticate(request)
+    return request
+
+
+async def may_publish(access: Access, token: str | None) -> bool:
     """Return whether a request with `token` passes `require_publisher`."""
     try:
-        access.require_publisher(request_with(token))
+        access.require_publisher(await authenticated(access, token), ["news"])
     except Unauthorized:
         return False
     return True
 
 
-def may_subscribe(access: Access, token: str | None) -> bool:
+async def may_subscribe(access: Access, token: str | None) -> bool:
     """Return whether a request with `token` passes `require_subscriber`."""
     try:
-        access.require_subscriber(request_with(token))
+        access.require_subscriber(await authenticated(access, token), ["news"])
     except Unauthorized:
         return False
     return True
@@ -48,35 +55,57 @@ def test_publish_is_open_without_admin_tokens() -> None:
     assert not BOTH.publish_is_open
 
 
-def test_publisher_needs_an_admin_token() -> None:
+async def test_publisher_needs_an_admin_token() -> None:
     tokens = (None, WRONG, USER, ADMIN, OLD_ADMIN)
-    assert [may_publish(OPEN, token) for token in tokens] == [True] * 5
-    assert [may_publish(USERS, token) for token in tokens] == [True] * 5
-    assert [may_publish(ADMINS, token) for token in tokens] == [False, False, False, True, True]
-    assert [may_publish(BOTH, token) for token in tokens] == [False, False, False, True, False]
+    assert [await may_publish(OPEN, token) for token in tokens] == [True] * 5
+    assert [await may_publish(USERS, token) for token in tokens] == [True] * 5
+    assert [await may_publish(ADMINS, token) for token in tokens] == [
+        False,
+        False,
+        False,
+        True,
+        True,
+    ]
+    assert [await may_publish(BOTH, token) for token in tokens] == [
+        False,
+        False,
+        False,
+        True,
+        False,
+    ]
 
 
-def test_subscriber_needs_any_token() -> None:
+async def test_subscriber_needs_any_token() -> None:
     tokens = (None, WRONG, USER, ADMIN)
-    assert [may_subscribe(OPEN, token) for token in tokens] == [True] * 4
-    assert [may_subscribe(ADMINS, token) for token in tokens] == [True] * 4
-    assert [may_subscribe(USERS, token) for token in tokens] == [False, False, True, False]
-    assert [may_subscribe(BOTH, token) for token in tokens] == [False, False, True, True]
+    assert [await may_subscribe(OPEN, token) for token in tokens] == [True] * 4
+    assert [await may_subscribe(ADMINS, token) for token in tokens] == [True] * 4
+    assert [await may_subscribe(USERS, token) for token in tokens] == [False, False, True, False]
+    assert [await may_subscribe(BOTH, token) for token in tokens] == [False, False, True, True]
 
 
-def test_rejection_names_the_reason_and_the_remedy() -> None:
+async def test_rejection_names_the_reason_and_the_remedy() -> None:
     with pytest.raises(Unauthorized, match="admin token is required to publish: ") as rejected:
-        BOTH.require_publisher(request_with(USER))
+        BOTH.require_publisher(await authenticated(BOTH, USER), ["news"])
     assert rejected.value.reason is RejectReason.TOKEN
     assert USER not in str(rejected.value)
     with pytest.raises(Unauthorized, match="required to subscribe and read: ") as rejected:
-        BOTH.require_subscriber(request_with(WRONG))
+        BOTH.require_subscriber(await authenticated(BOTH, None), ["news"])
     assert rejected.value.reason is RejectReason.TOKEN
-    assert WRONG not in str(rejected.value)
+    with pytest.raises(BadToken, match="invalid or has expired: ") as bad:
+        BOTH.require_subscriber(await authenticated(BOTH, WRONG), ["news"])
+    assert bad.value.cause == "no valid token"
+    assert WRONG not in str(bad.value)
+
+
+def test_unauthenticated_request_is_refused() -> None:
+    """A bug in the middleware must not open anything."""
+    for require in (BOTH.require_publisher, BOTH.require_subscriber):
+        with pytest.raises(KeyError):
+            require(request_with(ADMIN), ["news"])
 
 
 def test_access_keeps_no_token() -> None:
-    kept = repr(vars(BOTH))
+    kept = repr([vars(BOTH), vars(BOTH.authenticator)])
     assert ADMIN not in kept
     assert USER not in kept
 
@@ -103,6 +132,31 @@ async def test_foreign_origin_gets_the_commonest_remedy() -> None:
 def test_cors_headers_are_for_allowed_origins() -> None:
     access = Access(Settings(allowed_origins=(parse_origin(ALLOWED),)))
     allowed = access.cors_headers(request_with(None, Origin=ALLOWED))
-    assert allowed == {"Access-Control-Allow-Origin": ALLOWED, "Vary": "Origin"}
+    assert allowed == {
+        "Access-Control-Allow-Origin": ALLOWED,
+        "Vary": "Origin",
+        "Access-Control-Allow-Credentials": "true",
+    }
     assert access.cors_headers(request_with(None, Origin=FOREIGN)) == {}
     assert access.cors_headers(request_with(None)) == {}
+
+
+@pytest.mark.parametrize("origin", [FOREIGN, "null", ""])
+async def test_cookie_counts_for_named_origins_only(origin: str) -> None:
+    """`*` lets any page in, but not with the rights of the user who opened it."""
+    settings = Settings(
+        user_tokens=(USER,), allowed_origins=("*", "null", parse_origin(ALLOWED)), host="::"
+    )
+    access = Access(settings)
+    for sent, status in ((None, 200), (ALLOWED, 200), (origin, 401)):
+        headers = {"Cookie": f"aionotify_token={USER}", "Host": "notify.example"}
+        request = make_mocked_request(
+            "GET", "/", headers=headers if sent is None else {**headers, "Origin": sent}
+        )
+        await access.authenticate(request)
+        if status == 200:
+            access.require_subscriber(request, ["news"])
+        else:
+            assert "Access-Control-Allow-Credentials" not in access.cors_headers(request)
+            with pytest.raises(Unauthorized):
+                access.require_subscriber(request, ["news"])
