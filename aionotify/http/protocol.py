@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from aiohttp import web
-from aiohttp.http_exceptions import ContentLengthError
+from aiohttp import StreamReader, web
+from aiohttp.http_exceptions import BadHttpMessage, ContentLengthError
+from aiohttp.web_protocol import _ErrInfo
 from yarl import URL
 
 from aionotify.errors import Stopping
@@ -51,7 +52,7 @@ class HttpProtocol(web.RequestHandler):
     an unsupported `Expect`, unhandled exceptions) in plain text or HTML.
     """
 
-    __slots__ = ("_answered", "_ending", "_limits", "_stall_timer", "half_closed")
+    __slots__ = ("_answered", "_ending", "_limits", "_malformed", "_stall_timer", "half_closed")
 
     def __init__(self, server: web.Server, limits: Limits) -> None:
         """Create the protocol of a new connection to `server`."""
@@ -75,6 +76,7 @@ class HttpProtocol(web.RequestHandler):
         self._stall_timer: StallTimer | None = None
         self._answered = 0
         self._ending = False
+        self._malformed = False
         self.half_closed = False
         """Whether the client sends nothing more, but may still read."""
 
@@ -105,6 +107,25 @@ class HttpProtocol(web.RequestHandler):
         """Forget the connection. `hijack` calls this as well, when a subscriber takes it over."""
         self._cancel_stall_timer()
         super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Read requests, up to the first malformed one: nothing after it is a request."""
+        # aiohttp 3.14.5 parses again whenever it resumes reading, and queues the same error each
+        # time, with its traceback: 24 MiB for a chunked body of 120 KB with a malformed end.
+        if self._malformed:
+            return
+        super().data_received(data)
+        if not self._messages or not isinstance(self._messages[-1][0], _ErrInfo):
+            return
+        self._malformed = True
+        body = self._unfinished_body()
+        if body is not None:
+            # aiohttp would answer the error as if it were a request of its own, and let the reader
+            # of the body wait until its time is over.
+            self._messages.pop()
+            self._request_count -= 1
+            self._ending = True
+            body.set_exception(BadHttpMessage("malformed"))
 
     def pause_writing(self) -> None:
         """Watch the client: the kernel did not take everything of a response."""
@@ -188,11 +209,17 @@ class HttpProtocol(web.RequestHandler):
 
     def _fail_body(self, error: Exception) -> None:
         """Let the reader of a body that has not arrived completely fail with `error`."""
-        payload = self._messages[-1][1] if self._messages else None
-        if payload is None and self._current_request is not None:
-            payload = self._current_request.content
-        if payload is not None and not payload.is_eof():
-            payload.set_exception(error)
+        body = self._unfinished_body()
+        if body is not None:
+            body.set_exception(error)
+
+    def _unfinished_body(self) -> StreamReader | None:
+        """Return the body that has not arrived completely: that of the last request."""
+        requests = (each for each in reversed(self._messages) if not isinstance(each[0], _ErrInfo))
+        body = next((body for _, body in requests), None)
+        if body is None and self._current_request is not None:
+            body = self._current_request.content
+        return None if body is None or body.is_eof() else body
 
     def _on_stall(self) -> None:
         assert self.transport is not None
