@@ -4,6 +4,7 @@ import asyncio
 import heapq
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 from aionotify.encoders import MAX_BATCH, Encoder
 from aionotify.notification import Notification
@@ -30,7 +31,7 @@ class MergedTopics:
     ) -> None:
         """Merge `topics`; `wake_replay` schedules the replay of a client that is behind."""
         self.subscriber: Subscriber
-        self.cursors = tuple(TopicCursor(self, topic) for topic in topics)
+        self.cursors = tuple(map(TopicCursor, topics))
         self._wake_replay = wake_replay
         self._joining: _Joining | None = None
 
@@ -206,14 +207,19 @@ class MergedTopics:
 class TopicCursor:
     """The cursor of a client of several topics into one of them."""
 
-    __slots__ = ("cursor", "encoder", "merged", "subscriber", "topic")
+    __slots__ = ("cursor", "encoder", "subscriber", "topic")
 
-    def __init__(self, merged: MergedTopics, topic: Topic) -> None:
+    def __init__(self, topic: Topic) -> None:
         self.cursor = 0
         self.encoder: Encoder
-        self.merged = merged
         self.subscriber: Subscriber
         self.topic = topic
+
+    @property
+    def merged(self) -> MergedTopics:
+        """All topics of the client."""
+        # Not an attribute of its own: with it, a cursor would take 80 bytes and not 64.
+        return cast(MergedTopics, self.subscriber.topic)
 
     @property
     def state(self) -> State:

@@ -77,9 +77,17 @@ class Crowd:
         """Read from the client with file descriptor `fd` with `receive` from now on."""
         self._receivers[fd] = receive
 
-    def connect(self, count: int, recents: int = 0, seconds: float = 60, path: str = "/ws") -> None:
-        """Connect `count` more clients. Each gets a response head and `recents` bytes after it."""
-        request = handshake(path)
+    def connect(
+        self,
+        count: int,
+        recents: int = 0,
+        seconds: float = 60,
+        path: str | Callable[[int], str] = "/ws",
+    ) -> None:
+        """Connect `count` more clients. Each gets a response head and `recents` bytes after it.
+
+        `path` may depend on the number of the client.
+        """
         deadline = time.monotonic() + seconds
         pending: dict[int, bytes] = {}
         opened = 0
@@ -87,7 +95,7 @@ class Crowd:
             while opened < count and len(pending) < WINDOW:
                 client = socket.socket()
                 self._connect(client)
-                client.send(request)
+                client.send(handshake(path if isinstance(path, str) else path(opened)))
                 self._poll.register(client, select.EPOLLIN)
                 pending[client.fileno()] = b""
                 opened += 1
