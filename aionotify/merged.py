@@ -176,7 +176,7 @@ class MergedTopics:
                 batch.add_gap(None, id)
                 joining.gaps.remove(id)
             elif at == len(self.cursors):
-                batch.add_position(self.names, id)
+                batch.add_position(self.names, id, self.subscriber.expires)
                 self._joining = None
             else:
                 cursor = self.cursors[at]

@@ -76,11 +76,14 @@ class Batch:
             missed = None if missed is None or before is None else before + missed
         self._gap = missed, id
 
-    def add_position(self, names: Sequence[str], id: int) -> None:
-        """Add that the client is caught up with the topics `names`, up to `id`."""
+    def add_position(self, names: Sequence[str], id: int, expires: int | None) -> None:
+        """Add that the client is caught up with the topics `names`, up to `id`.
+
+        `expires` is the time at which its token expires, in seconds since the epoch.
+        """
         self._end_gap()
         self._end_run()
-        self._pieces.append(self._encoder.subscribed(names, id))
+        self._pieces.append(self._encoder.subscribed(names, id, expires))
 
     def finish(self) -> bytes:
         """Return the bytes to write."""

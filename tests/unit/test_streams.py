@@ -48,10 +48,11 @@ def test_batch_tells_kinds_apart() -> None:
     batch.add(Notification(3, 0, "live"))
     batch.add_gap(1, 4)
     batch.add_gap(2, 5)
-    batch.add_position(["main"], 5)
+    batch.add_position(["main"], 5, 0)
     blocks = batch.finish().decode().split("\n\n")[:-1]
     events = [json.loads(each.partition("data: ")[2]) for each in blocks]
     assert [each["id"] for each in events] == ["2", "2", "3", "5", "5"]
     assert [each.get("missed") for each in events] == [None, None, None, 3, None]
     assert [each.get("recent") for each in events] == [None, True, None, None, None]
+    assert events[-1]["expires"] == "1970-01-01T00:00:00.000Z"
     assert (batch.notifications, batch.gaps) == (2, 2)
