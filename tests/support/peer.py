@@ -67,7 +67,7 @@ async def running_peer(*scripts: Script | int, port: int | None = None) -> Async
 
     app = web.Application()
     app.router.add_get("/ws", connect)
-    async with TestServer(app, port=port) as server:
+    async with _serving(app, port) as server:
         peer.url = str(server.make_url("/"))
         yield peer
 
@@ -99,12 +99,23 @@ async def running_stream_peer(*streams: list[str] | int, held: int) -> AsyncIter
     app = web.Application()
     app.router.add_get("/events", connect)
     app.router.add_options("/events", preflight)
-    async with TestServer(app) as server:
+    async with _serving(app) as server:
         peer.url = str(server.make_url("/"))
         try:
             yield peer
         finally:
             end.set()
+
+
+@asynccontextmanager
+async def _serving(app: web.Application, port: int | None = None) -> AsyncIterator[TestServer]:
+    """Run `app`. At the end, connections are cut after a second, and not after a minute."""
+    server = TestServer(app, port=port)
+    await server.start_server(shutdown_timeout=1.0)
+    try:
+        yield server
+    finally:
+        await server.close()
 
 
 @asynccontextmanager

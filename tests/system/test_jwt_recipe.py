@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -29,7 +30,8 @@ def nowhere() -> dict[str, str]:
 
 
 def test_commands_make_and_check_a_token(tmp_path: Path) -> None:
-    script = "\n".join((MAKE_SECRET, MAKE, CHECK)).replace(".venv/bin/python", sys.executable)
+    python = shlex.quote(sys.executable)
+    script = "\n".join((MAKE_SECRET, MAKE, CHECK)).replace(".venv/bin/python", python)
     result = subprocess.run(
         ["sh", "-eu", "-c", script],
         cwd=tmp_path,
