@@ -85,6 +85,7 @@ class Subscription {
   #heardAt = 0;
   #deadline = Infinity; // when the connection counts as dead, if an answer is due
   #renewAt = Infinity;
+  #expires = null;
   #end = new AbortController();
 
   /** @param {Options} options */
@@ -112,6 +113,11 @@ class Subscription {
   /** The id to resume after, for the option `since`; null until the server has sent one. */
   get position() {
     return this.#position;
+  }
+
+  /** When the token of the open connection expires, as the server said; null if it did not. */
+  get expires() {
+    return this.#expires;
   }
 
   /** Connect now: replace an open connection, do not wait, and try again after a rejection. */
@@ -187,7 +193,10 @@ class Subscription {
       this.#refused = null;
       this.#report({ name: "connected" });
     }
-    if (frame.expires) this.#planRenewal(Date.parse(frame.expires) - Date.now());
+    if (frame.expires) {
+      this.#expires = new Date(frame.expires);
+      this.#planRenewal(this.#expires - Date.now());
+    }
   }
 
   // The server's clock is unknown to a page. If ours is slow, the renewal is too late: the server
@@ -268,6 +277,7 @@ class Subscription {
     this.#transport?.close();
     this.#timer = this.#transport = this.#attempt = null;
     this.#renewAt = Infinity;
+    this.#expires = null;
   }
 
   #report(state) {

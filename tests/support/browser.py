@@ -119,24 +119,37 @@ class LivePage:
 
 
 @asynccontextmanager
-async def live_page(url: str, **options: Any) -> AsyncIterator[LivePage]:
-    """Open the page at `url`. At the end, check that it requested nothing from elsewhere."""
-    async with browser() as running:
-        page = LivePage(await running.new_page(**options))
+async def live_page(chromium: Browser, url: str, **options: Any) -> AsyncIterator[LivePage]:
+    """Open the page at `url`, in a context of its own.
+
+    At the end, check that it requested nothing from elsewhere.
+    """
+    context = await chromium.new_context(**options)
+    try:
+        page = LivePage(await context.new_page())
         await page.page.goto(url)
         yield page
         origin = url.partition("://")[2].partition("/")[0]
         for each in page.urls:
             assert each.partition("://")[2].startswith(f"{origin}/") or each[:5] == "data:"
+    finally:
+        await context.close()
 
 
-async def publish(server: ServerProcess, *messages: str, topic: str = "main") -> str:
-    """Publish over HTTP, as another client. Return the id of the last notification."""
+async def publish(
+    server: ServerProcess,
+    *messages: str | dict[str, Any],
+    topic: str = "main",
+    token: str | None = None,
+) -> str:
+    """Publish texts, or JSON objects, as another client. Return the id of the last notification."""
     id = ""
-    async with aiohttp.ClientSession() as session:
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    async with aiohttp.ClientSession(headers=headers) as session:
         for message in messages:
             url = f"{server.url}/notifications?topic={topic}"
-            async with session.post(url, data=message.encode()) as response:
-                assert response.status == 201
+            body = {"data": message.encode()} if isinstance(message, str) else {"json": message}
+            async with session.post(url, **body) as response:
+                assert response.status == 201, await response.text()
                 id = (await response.json())["id"]
     return id

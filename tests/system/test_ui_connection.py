@@ -5,13 +5,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from playwright.async_api import Browser
 
 from tests.support import MemcachedProcess, ServerProcess, eventually, running_server
 from tests.support.browser import GAP, WITHOUT_MEMCACHED, LivePage, live_page, publish
 from tests.support.client import recent_messages
 from tests.support.wire import Wire, wire
 
-pytestmark = pytest.mark.timeout(20)  # starting a browser takes seconds
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.timeout(20),  # starting a browser takes seconds
+]
 
 RECONNECT_TIMEOUT = 15
 """Seconds, because the page waits longer after each attempt that fails."""
@@ -46,9 +50,14 @@ async def restarted(server: ServerProcess, environment: dict[str, str]) -> Async
         yield
 
 
-async def test_clean_restart_resumes_without_gap(memcached: MemcachedProcess) -> None:
+async def test_clean_restart_resumes_without_gap(
+    chromium: Browser, memcached: MemcachedProcess
+) -> None:
     environment = {"MEMCACHED_HOST": f"127.0.0.1:{memcached.port}"}
-    async with running_server(environment) as server, live_page(f"{server.url}/ui") as page:
+    async with (
+        running_server(environment) as server,
+        live_page(chromium, f"{server.url}/ui") as page,
+    ):
         await page.wait_for_state("connected")
         await publish(server, "one", "two")
         await page.wait_for_rows(["two", "one"])
@@ -63,12 +72,12 @@ async def test_clean_restart_resumes_without_gap(memcached: MemcachedProcess) ->
         assert page.unexpected_errors() == []
 
 
-async def test_killed_server_leaves_gap(memcached: MemcachedProcess) -> None:
+async def test_killed_server_leaves_gap(chromium: Browser, memcached: MemcachedProcess) -> None:
     """The gap is a row of its own, and is accessible."""
     environment = {"MEMCACHED_HOST": f"127.0.0.1:{memcached.port}"}
     async with (
         running_server(environment) as server,
-        live_page(f"{server.url}/ui", bypass_csp=True) as page,
+        live_page(chromium, f"{server.url}/ui", bypass_csp=True) as page,
     ):
         await page.wait_for_state("connected")
         await publish(server, "one")
@@ -79,16 +88,20 @@ async def test_killed_server_leaves_gap(memcached: MemcachedProcess) -> None:
             await page.wait_for_state("connected", RECONNECT_TIMEOUT)
             await publish(server, "afterwards")
             await page.wait_for_rows(["afterwards", GAP, "one"])
-            assert await page.page.locator("#list .gap").inner_text() == GAP
+            assert await page.page.locator("#list .gap .message").inner_text() == GAP
+            assert await page.page.locator("#list .gap time").inner_text() == "just now"
             await page.check_accessibility()
             await page.page.emulate_media(color_scheme="dark")
             await page.check_accessibility()
         assert page.unexpected_errors() == []
 
 
-async def test_dead_connection_is_replaced() -> None:
+async def test_dead_connection_is_replaced(chromium: Browser) -> None:
     """If two health checks fail, a connection that looks open is replaced, and resumes."""
-    async with running_server(WITHOUT_MEMCACHED) as server, live_page(f"{server.url}/ui") as page:
+    async with (
+        running_server(WITHOUT_MEMCACHED) as server,
+        live_page(chromium, f"{server.url}/ui") as page,
+    ):
         await page.page.clock.install()
         await page.page.reload()
         await page.wait_for_state("connected")
@@ -107,12 +120,12 @@ async def test_dead_connection_is_replaced() -> None:
 
 @asynccontextmanager
 async def wired_page(
-    server: ServerProcess, fragment: str = ""
+    chromium: Browser, server: ServerProcess, fragment: str = ""
 ) -> AsyncIterator[tuple[LivePage, Wire]]:
     """Open the page through a wire that can be cut."""
     async with (
         wire(server.port) as between,
-        live_page(f"http://127.0.0.1:{between.port}/ui{fragment}") as page,
+        live_page(chromium, f"http://127.0.0.1:{between.port}/ui{fragment}") as page,
     ):
         await page.wait_for_state("connected")
         yield page, between
@@ -128,11 +141,11 @@ async def interrupted(page: LivePage, between: Wire) -> AsyncIterator[None]:
     await page.wait_for_state("connected", RECONNECT_TIMEOUT)
 
 
-async def test_page_that_saw_nothing_resumes_exactly() -> None:
+async def test_page_that_saw_nothing_resumes_exactly(chromium: Browser) -> None:
     """It gets all that was published meanwhile, not only the recent ones, and no gap."""
     async with (
         running_server(WITHOUT_MEMCACHED) as server,
-        wired_page(server) as (page, between),
+        wired_page(chromium, server) as (page, between),
     ):
         async with interrupted(page, between):
             await publish(server, *"abcdefgh")
@@ -140,11 +153,11 @@ async def test_page_that_saw_nothing_resumes_exactly() -> None:
         assert page.unexpected_errors() == []
 
 
-async def test_quiet_topic_adds_no_gap() -> None:
+async def test_quiet_topic_adds_no_gap(chromium: Browser) -> None:
     """Neither if nothing was ever published, nor if the last notification has expired."""
     async with (
         running_server({**WITHOUT_MEMCACHED, "AIONOTIFY_RECENT_TTL": "1"}) as server,
-        wired_page(server) as (page, between),
+        wired_page(chromium, server) as (page, between),
     ):
         async with interrupted(page, between):
             pass
@@ -164,11 +177,11 @@ async def is_empty(server: ServerProcess) -> bool:
     return await recent_messages(server.url) == []
 
 
-async def test_gap_is_shown_once() -> None:
+async def test_gap_is_shown_once(chromium: Browser) -> None:
     """An interruption after a gap adds no other: the gap has the position to resume from."""
     async with (
         running_server(WITHOUT_MEMCACHED) as server,
-        wired_page(server) as (page, between),
+        wired_page(chromium, server) as (page, between),
     ):
         await publish(server, "one")
         await page.wait_for_rows(["one"])
@@ -184,11 +197,11 @@ async def test_gap_is_shown_once() -> None:
         assert page.unexpected_errors() == []
 
 
-async def test_silent_connection_is_replaced() -> None:
+async def test_silent_connection_is_replaced(chromium: Browser) -> None:
     """Within two heartbeats, although the server answers other requests."""
     async with (
         running_server(WITHOUT_MEMCACHED) as server,
-        wired_page(server) as (page, between),
+        wired_page(chromium, server) as (page, between),
     ):
         await page.page.clock.install()
         await page.page.reload()
@@ -202,9 +215,12 @@ async def test_silent_connection_is_replaced() -> None:
         assert page.unexpected_errors() == []
 
 
-async def test_quiet_connection_is_kept() -> None:
+async def test_quiet_connection_is_kept(chromium: Browser) -> None:
     """The page asks for a sign of life, and gets one."""
-    async with running_server(WITHOUT_MEMCACHED) as server, live_page(f"{server.url}/ui") as page:
+    async with (
+        running_server(WITHOUT_MEMCACHED) as server,
+        live_page(chromium, f"{server.url}/ui") as page,
+    ):
         await page.page.clock.install()
         await page.page.add_init_script(COUNTING_WEBSOCKET)
         await page.page.reload()
@@ -221,8 +237,11 @@ async def test_quiet_connection_is_kept() -> None:
         assert page.errors == []
 
 
-async def test_retry_counts_down() -> None:
-    async with running_server(WITHOUT_MEMCACHED) as server, live_page(f"{server.url}/ui") as page:
+async def test_retry_counts_down(chromium: Browser) -> None:
+    async with (
+        running_server(WITHOUT_MEMCACHED) as server,
+        live_page(chromium, f"{server.url}/ui") as page,
+    ):
         await page.page.clock.install()
         await page.page.add_init_script("Math.random = () => 1")
         await page.page.reload()

@@ -1,0 +1,142 @@
+"""The page `/ui` in a real browser: it asks for a token when the server wants one."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from playwright.async_api import Browser, WebSocketRoute
+
+from tests.support import running_server
+from tests.support.browser import WITHOUT_MEMCACHED, LivePage, live_page, publish
+
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.timeout(20),  # starting a browser takes seconds
+]
+
+ADMIN, USER = "admin-0123456789", "user-0123456789a"
+WITH_ADMIN = {**WITHOUT_MEMCACHED, "AIONOTIFY_ADMIN_TOKEN": ADMIN}
+WITH_BOTH = {**WITH_ADMIN, "AIONOTIFY_USER_TOKEN": USER}
+
+
+async def enter(page: LivePage, token: str) -> None:
+    """Type a token into the form that the page shows, and submit it."""
+    await page.page.wait_for_selector("#token-form:not([hidden])")
+    await page.page.fill("#token", token)
+    await page.page.press("#token", "Enter")
+
+
+async def test_publishing_asks_for_admin_token(chromium: Browser) -> None:
+    """Once: the message is then sent, and the page keeps the token, but stores it nowhere."""
+    async with (
+        running_server(WITH_ADMIN) as server,
+        live_page(chromium, f"{server.url}/ui") as page,
+    ):
+        await page.wait_for_state("connected")
+        assert not await page.page.is_visible("#token-form")
+        await page.publish("first")
+        await page.page.wait_for_selector("#token-reason >> text=Publishing needs a token.")
+        assert await page.page.evaluate("document.activeElement.id") == "token"
+        await enter(page, "wrong-0123456789")
+        await page.page.wait_for_selector("#published.wrong >> text=did not accept the token")
+        assert await page.page.input_value("#message") == "first"
+        await page.page.click("#publish")
+        await page.page.wait_for_selector("#token-reason >> text=Publishing needs another token.")
+        await enter(page, ADMIN)
+        await page.wait_for_rows(["first"])
+        assert await page.page.input_value("#message") == ""
+        await page.publish("second")
+        await page.wait_for_rows(["second", "first"])
+        assert not await page.page.is_visible("#token-form")
+        stored = "JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie])"
+        assert ADMIN not in await page.page.evaluate(stored)
+        assert ADMIN not in await page.page.content()
+        assert not any(ADMIN in each for each in page.urls)
+        assert page.unexpected_errors() == []
+
+
+async def test_declined_token_sends_nothing(chromium: Browser) -> None:
+    async with (
+        running_server(WITH_ADMIN) as server,
+        live_page(chromium, f"{server.url}/ui") as page,
+    ):
+        await page.wait_for_state("connected")
+        await page.publish("kept")
+        await page.page.click("text=Not now")
+        await page.page.wait_for_selector("#published.wrong >> text=Not sent")
+        await page.page.type("#message", "!")
+        assert await page.page.inner_text("#published") == ""
+        assert await page.page.input_value("#message") == "kept!"
+        assert await page.rows() == []
+        assert page.unexpected_errors() == []
+
+
+async def test_subscribing_asks_for_user_token(chromium: Browser) -> None:
+    """For all topics once, and again if it is wrong; "Not now" leaves a button to enter it."""
+    async with (
+        running_server(WITH_BOTH) as server,
+        live_page(chromium, f"{server.url}/ui") as page,
+    ):
+        await page.page.wait_for_selector("#token-reason >> text=This server needs a token")
+        await page.page.wait_for_selector("#state-text >> text=Waiting for a token")
+        await page.page.click("text=Not now")
+        await page.wait_for_state("rejected")
+        assert await page.page.inner_text("#state-text") == "A token is required"
+        await page.page.click("#retry >> text=Enter a token")
+        await enter(page, "wrong-0123456789")
+        await page.page.wait_for_selector("#token-reason >> text=did not accept the token")
+        assert await page.page.inner_text("#state-text") == "The server rejected the token"
+        await enter(page, USER)
+        await page.wait_for_state("connected")
+        await page.page.fill("#topic", "other")
+        await page.page.press("#topic", "Enter")
+        await page.wait_for_state("connected")
+        assert not await page.page.is_visible("#token-form")
+        assert '-H "Authorization: Bearer $TOKEN"' in await page.page.inner_text("#example")
+        assert not any(USER in each for each in page.urls)
+        assert page.unexpected_errors() == []
+
+
+async def test_all_topics_share_one_question(chromium: Browser) -> None:
+    """Remembered topics wait for the same token, and then count what is published."""
+    async with (
+        running_server(WITH_BOTH) as server,
+        live_page(chromium, f"{server.url}/ui#one") as page,
+    ):
+        await enter(page, ADMIN)
+        await page.wait_for_state("connected")
+        await page.page.goto(f"{server.url}/ui#two")
+        await page.wait_for_state("connected")
+        await page.page.reload()
+        await enter(page, ADMIN)
+        await page.wait_for_state("connected")
+        assert not await page.page.is_visible("#token-form")
+        await page.wait_until("document.querySelectorAll('#topics .trouble').length === 0")
+        await page.wait_until("document.getElementById('clients').textContent !== '0'")
+        await page.page.wait_for_selector('#topics [data-view="one"]')
+        await publish(server, "x", topic="one", token=ADMIN)
+        await page.page.wait_for_selector('#topics a[data-view="one"] .count >> text=1')
+        assert page.unexpected_errors() == []
+
+
+async def test_expiry_is_shown(chromium: Browser) -> None:
+    """As the server says it; a script in its place can say when."""
+    expires = datetime.now(UTC) + timedelta(minutes=30)
+
+    def answer(socket: WebSocketRoute) -> None:
+        text = expires.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        socket.send(f'{{"type":"subscribed","topics":["main"],"id":"5","expires":"{text}"}}')
+
+    async with (
+        running_server(WITH_ADMIN) as server,
+        live_page(chromium, f"{server.url}/ui") as page,
+    ):
+        await page.wait_for_state("connected")
+        await page.publish("needs a token")
+        await enter(page, ADMIN)
+        await page.page.wait_for_selector("#expiry >> text=in use")
+        await page.page.route_web_socket("**/ws?*", answer)
+        await page.page.evaluate("dispatchEvent(new Event('online'))")
+        await page.page.wait_for_selector("#expiry >> text=expires in 30 min")
+        await page.page.click("#token-change")
+        await page.page.wait_for_selector("#token-reason >> text=from now on")
+        assert page.unexpected_errors() == []
