@@ -2,6 +2,7 @@
 
 import { element } from "./dom.js";
 
+const MAX_NAMES = 30; // characters of the button for several topics
 const FIELDS = ["title", "url", "tag"];
 
 export class Composer {
@@ -29,8 +30,11 @@ export class Composer {
   set view(view) {
     this.#view = view;
     // The button names the topic: the field for topics may have another one that is not submitted.
-    const name = view?.replaceAll(",", ", ");
-    element("publish").textContent = view === null ? "Send" : `Send to ${name}`;
+    const name = view?.replaceAll(",", ", ") ?? "";
+    const count = view?.split(",").length;
+    const target = count > 1 && name.length > MAX_NAMES ? `${count} topics` : name;
+    element("publish").textContent = view === null ? "Send" : `Send to ${target}`;
+    element("publish").title = name;
     element("publish").disabled = view === null;
     this.#show("");
   }

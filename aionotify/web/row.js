@@ -124,12 +124,14 @@ function appendMessage(body, text) {
   message.append("…");
   const button = make("button", "small", `Show all ${formatted(text.length)} characters`);
   button.type = "button";
+  const line = make("p", "more");
+  line.append(button);
   button.onclick = () => {
     message.replaceChildren();
     appendLinked(message, text);
-    button.remove();
+    line.remove();
   };
-  return body.append(button);
+  return body.append(line);
 }
 
 /** Return the address that belongs to a notification: a link if it is safe to follow, or text. */

@@ -62,6 +62,7 @@ export class TopicList {
   #channels;
   #scheduled = false;
   #drawn = "";
+  #current; // the view that is marked: on a phone, the list scrolls sideways
 
   /** `channels()` returns the channels in order, and the one on display or null. */
   constructor(channels, forget) {
@@ -87,6 +88,9 @@ export class TopicList {
     this.#drawn = JSON.stringify(looks);
     const focused = document.activeElement?.dataset?.view;
     element("topics").replaceChildren(...all.map((each) => item(each, each === shown)));
+    const current = element("topics").querySelector("[aria-current]");
+    if (current?.dataset.view !== this.#current) current?.scrollIntoView({ block: "nearest" });
+    this.#current = current?.dataset.view;
     if (focused) element("topics").querySelector(`a[data-view="${focused}"]`)?.focus();
   }
 }
@@ -98,7 +102,7 @@ function item(channel, isShown) {
   link.dataset.view = channel.view;
   link.append(make("span", "name", channel.view.replaceAll(",", ", ")));
   if (isShown) link.setAttribute("aria-current", "page");
-  if (channel.state.name === "rejected" || channel.state.name === "waiting") {
+  if (!isShown && ["rejected", "waiting"].includes(channel.state.name)) {
     link.append(make("span", "trouble", "offline"));
   }
   if (channel.unread > 0) {

@@ -1,7 +1,7 @@
 """The page `/ui` in a real browser, against the real server: its list, topics and panels."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -31,6 +31,10 @@ MEASURE_FRAMES = """() => {
         requestAnimationFrame(frame);
     };
     requestAnimationFrame(frame);
+    window.tasks = [];
+    new PerformanceObserver((found) => {
+        tasks.push(...found.getEntries().map(({ duration }) => duration));
+    }).observe({ type: "longtask" });
 }"""
 
 FAKE_NOTIFICATION = """
@@ -155,7 +159,9 @@ async def publish_evenly(server: ServerProcess, count: int, seconds: float) -> N
     await reading  # to the end: the close frame comes after all that is still to be read
 
 
-async def test_flood_does_not_freeze_page(chromium: Browser) -> None:
+async def test_flood_does_not_freeze_page(
+    chromium: Browser, record_property: Callable[[str, object], None]
+) -> None:
     """With 10,000 in 10 s, it keeps drawing frames, keeps 500 rows, and misses none."""
     async with (
         running_server(WITHOUT_MEMCACHED) as server,
@@ -169,6 +175,9 @@ async def test_flood_does_not_freeze_page(chromium: Browser) -> None:
         assert await page.page.inner_text("#shown") == "newest 500 of 10,000 rows"
         assert await page.page.locator("#list .gap").count() == 0
         assert await page.page.evaluate("window.longest") < MAX_FRAME
+        tasks = await page.page.evaluate("window.tasks")
+        record_property("long tasks, in ms", tasks)
+        print(f"long tasks: {len(tasks)}, the longest {max(tasks, default=0):.0f} ms")
         assert page.errors == []
 
 
