@@ -20,10 +20,15 @@ const memory = new Memory();
 const channels = new Map(); // by view, in the order of the list
 let shown = null; // the channel on display; null if the topic in the URL is invalid
 
-const reconnect = (name) => {
-  for (const channel of channels.values()) if (channel.state.name === name) channel.reconnect();
+const reconnect = (...names) => {
+  for (const channel of channels.values()) {
+    if (names.includes(channel.state.name)) channel.reconnect();
+  }
 };
-const token = new Token({ submitted: () => reconnect("rejected"), changed: () => showState() });
+const token = new Token({
+  submitted: (isChange) => reconnect("rejected", ...(isChange ? ["connected"] : [])),
+  changed: () => showState(),
+});
 const composer = new Composer(token);
 const health = new Health(() => reconnect("connected"));
 const list = new TopicList(() => ({ all: [...channels.values()], shown }), forget);

@@ -11,20 +11,26 @@ export class Token {
   #value = "";
   #asked = null; // the question that is open: its promise, and the function that answers it
   #declined = false;
+  #isChange = false; // the user asked for the question
   #changed;
 
-  /** `submitted()` is called when the user has entered a token, `changed()` for each question. */
+  /**
+   * `submitted(isChange)` is called when the user has entered a token, in place of a valid one if
+   * `isChange`; `changed()` for each question and answer.
+   */
   constructor({ submitted, changed }) {
     this.#changed = changed;
     element("token-form").addEventListener("submit", (event) => {
       event.preventDefault();
       this.#value = element("token").value.trim();
       if (this.#value === "") return;
+      const isChange = this.#isChange;
       this.#answer(false);
-      submitted();
+      submitted(isChange);
     });
     element("token-cancel").addEventListener("click", () => this.#answer(true));
     element("token-change").addEventListener("click", () => {
+      this.#isChange = true;
       this.ask("Enter the token to use from now on.", true);
     });
   }
@@ -81,6 +87,7 @@ export class Token {
   #answer(declined) {
     const asked = this.#asked;
     this.#asked = null;
+    this.#isChange = false;
     this.#declined = declined;
     element("token").value = "";
     element("token-form").hidden = true;

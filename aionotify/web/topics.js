@@ -82,7 +82,7 @@ export class TopicList {
   #draw() {
     this.#scheduled = false;
     const { all, shown } = this.#channels();
-    const looks = all.map((each) => [each.view, each.unread, each.state.name, each === shown]);
+    const looks = all.map((each) => [each.view, each.unread, each.state, each === shown]);
     // Elements that are replaced lose the focus, and a click that has begun on them.
     if (JSON.stringify(looks) === this.#drawn) return;
     this.#drawn = JSON.stringify(looks);
@@ -103,7 +103,8 @@ function item(channel, isShown) {
   link.append(make("span", "name", channel.view.replaceAll(",", ", ")));
   if (isShown) link.setAttribute("aria-current", "page");
   if (!isShown && ["rejected", "waiting"].includes(channel.state.name)) {
-    link.append(make("span", "trouble", "offline"));
+    const text = [401, 403].includes(channel.state.status) ? "no access" : "offline";
+    link.append(make("span", "trouble", text));
   }
   if (channel.unread > 0) {
     const count = make("span", "count", formatted(channel.unread));

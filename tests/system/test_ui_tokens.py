@@ -1,12 +1,13 @@
 """The page `/ui` in a real browser: it asks for a token when the server wants one."""
 
-from datetime import UTC, datetime, timedelta
+import time
 
 import pytest
-from playwright.async_api import Browser, WebSocketRoute
+from playwright.async_api import Browser
 
 from tests.support import running_server
 from tests.support.browser import WITHOUT_MEMCACHED, LivePage, live_page, publish
+from tests.support.jwts import SECRET, token
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
@@ -16,12 +17,18 @@ pytestmark = [
 ADMIN, USER = "admin-0123456789", "user-0123456789a"
 WITH_ADMIN = {**WITHOUT_MEMCACHED, "AIONOTIFY_ADMIN_TOKEN": ADMIN}
 WITH_BOTH = {**WITH_ADMIN, "AIONOTIFY_USER_TOKEN": USER}
+WITH_SECRET = {**WITHOUT_MEMCACHED, "AIONOTIFY_JWT_SECRET": SECRET}
 
 
-async def enter(page: LivePage, token: str) -> None:
+def ends_in(seconds: int) -> int:
+    """Return the end of a token."""
+    return int(time.time()) + seconds
+
+
+async def enter(page: LivePage, text: str) -> None:
     """Type a token into the form that the page shows, and submit it."""
     await page.page.wait_for_selector("#token-form:not([hidden])")
-    await page.page.fill("#token", token)
+    await page.page.fill("#token", text)
     await page.page.press("#token", "Enter")
 
 
@@ -119,24 +126,78 @@ async def test_all_topics_share_one_question(chromium: Browser) -> None:
 
 
 async def test_expiry_is_shown(chromium: Browser) -> None:
-    """As the server says it; a script in its place can say when."""
-    expires = datetime.now(UTC) + timedelta(minutes=30)
-
-    def answer(socket: WebSocketRoute) -> None:
-        text = expires.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        socket.send(f'{{"type":"subscribed","topics":["main"],"id":"5","expires":"{text}"}}')
-
+    """In minutes, as the server says it, and that of the new token after a change."""
     async with (
-        running_server(WITH_ADMIN) as server,
+        running_server(WITH_SECRET) as server,
         live_page(chromium, f"{server.url}/ui") as page,
     ):
+        for minutes in (30, 90):
+            if minutes == 90:
+                await page.page.click("#token-change")
+                await page.page.wait_for_selector("#token-reason >> text=from now on")
+            await enter(page, token(exp=ends_in(60 * minutes)))
+            await page.page.wait_for_selector(f"#expiry >> text=expires in {minutes} min")
+            await page.wait_for_state("connected")
+        assert page.unexpected_errors() == []
+
+
+async def test_expired_token_is_asked_for(chromium: Browser) -> None:
+    """After the server has ended the connection; and nothing is lost meanwhile."""
+    async with (
+        running_server(WITH_SECRET) as server,
+        live_page(chromium, f"{server.url}/ui") as page,
+    ):
+        await enter(page, token(exp=ends_in(3)))
         await page.wait_for_state("connected")
-        await page.publish("needs a token")
-        await enter(page, ADMIN)
-        await page.page.wait_for_selector("#expiry >> text=in use")
-        await page.page.route_web_socket("**/ws?*", answer)
-        await page.page.evaluate("dispatchEvent(new Event('online'))")
-        await page.page.wait_for_selector("#expiry >> text=expires in 30 min")
-        await page.page.click("#token-change")
-        await page.page.wait_for_selector("#token-reason >> text=from now on")
+        await page.page.wait_for_selector("#token-reason >> text=has expired")
+        await publish(server, *"abcdefgh", token=token())
+        await enter(page, token())
+        await page.wait_for_state("connected")
+        await page.wait_for_rows(list("hgfedcba"))
+        assert page.unexpected_errors() == []
+
+
+async def test_token_is_renewed_before_it_expires(chromium: Browser) -> None:
+    """The connection stays, and so does the focus of a user who is typing."""
+    async with (
+        running_server(WITH_SECRET) as server,
+        live_page(chromium, f"{server.url}/ui") as page,
+    ):
+        await page.page.clock.install()
+        await page.page.reload()
+        await enter(page, token(exp=ends_in(60)))
+        await page.wait_for_state("connected")
+        sockets = len([each for each in page.urls if each.startswith("ws")])
+        await page.page.focus("#message")
+        await page.page.clock.fast_forward(50_000)
+        await page.page.wait_for_selector("#token-reason >> text=expires soon")
+        assert await page.page.evaluate("document.activeElement.id") == "message"
+        await enter(page, token(exp=ends_in(60 * 60)))
+        await page.wait_until(
+            "parseInt(document.getElementById('expiry').textContent.slice(11)) > 50"
+        )
+        assert await page.page.get_attribute("#state", "data-state") == "connected"
+        assert len([each for each in page.urls if each.startswith("ws")]) == sockets
+        assert page.unexpected_errors() == []
+
+
+async def test_topic_outside_of_scope_ends_no_other(chromium: Browser) -> None:
+    """The server's sentence says what is missing; other topics go on."""
+    scoped = token("subscribe:mine publish:mine")
+    async with (
+        running_server(WITH_SECRET) as server,
+        live_page(chromium, f"{server.url}/ui#mine") as page,
+    ):
+        await enter(page, scoped)
+        await page.wait_for_state("connected")
+        await page.page.goto(f"{server.url}/ui#theirs")
+        await page.wait_for_state("rejected")
+        assert "subscribe:theirs" in await page.page.inner_text("#state-text")
+        await page.publish("not allowed")
+        await page.page.wait_for_selector("#published.wrong >> text=publish:theirs")
+        await publish(server, "still there", topic="mine", token=scoped)
+        await page.page.wait_for_selector('#topics a[data-view="mine"] .count >> text=1')
+        await page.page.click('#topics a[data-view="mine"]')
+        await page.wait_for_rows(["still there"])
+        await page.page.wait_for_selector('#topics a[data-view="theirs"] >> text=no access')
         assert page.unexpected_errors() == []
