@@ -1,6 +1,7 @@
 // The notifications and gaps of one view. No DOM: the page receives more than it draws.
 
-export const MAX_ROWS = 500;
+const MAX_ROWS = 500;
+const MAX_CHARACTERS = 1_000_000; // of messages and data; a message can have 64 KiB or more
 
 /**
  * The newest entries, in the order of arrival.
@@ -13,6 +14,7 @@ export class Entries {
   #tagged = new Map(); // the number of the newest of each topic and tag
   #last = 0;
   #replaced = 0;
+  #size = 0; // in characters
 
   /** The number of all entries so far, without those that were replaced by a newer one. */
   get total() {
@@ -28,7 +30,8 @@ export class Entries {
     const time = frame.type === "gap" ? new Date() : new Date(frame.time);
     if (frame.tag !== undefined) this.#replace(`${frame.topic} ${frame.tag}`);
     this.#entries.set(this.#last, { number: this.#last, frame, time, unread });
-    if (this.#entries.size > MAX_ROWS) this.#remove(this.#entries.keys().next().value);
+    this.#size += size(frame);
+    while (this.#isFull()) this.#evict();
   }
 
   has(number) {
@@ -47,21 +50,37 @@ export class Entries {
   clear() {
     this.#entries.clear();
     this.#tagged.clear();
-    this.#last = this.#replaced = 0;
+    this.#last = this.#replaced = this.#size = 0;
+  }
+
+  #isFull() {
+    const count = this.#entries.size;
+    return count > MAX_ROWS || (count > 1 && this.#size > MAX_CHARACTERS);
   }
 
   #replace(tag) {
-    if (this.#tagged.has(tag)) {
+    const older = this.#entries.get(this.#tagged.get(tag));
+    if (older) {
       this.#replaced += 1;
-      this.#entries.delete(this.#tagged.get(tag));
+      this.#delete(older);
     }
     this.#tagged.set(tag, this.#last);
   }
 
-  #remove(number) {
-    const { frame } = this.#entries.get(number);
-    this.#entries.delete(number);
+  #evict() {
+    const [oldest] = this.#entries.values();
+    const { number, frame } = oldest;
+    this.#delete(oldest);
     const tag = `${frame.topic} ${frame.tag}`;
     if (this.#tagged.get(tag) === number) this.#tagged.delete(tag);
   }
+
+  #delete({ number, frame }) {
+    this.#entries.delete(number);
+    this.#size -= size(frame);
+  }
+}
+
+function size({ message = "", data }) {
+  return message.length + (data === undefined ? 0 : JSON.stringify(data).length);
 }

@@ -22,6 +22,16 @@ pytestmark = [
 MAX_FRAME = 1000
 """Milliseconds between two frames, at most, for a page that does not freeze."""
 
+MAX_BYTES = 80 * 1024
+"""Bytes of the page with everything that it loads, without headers."""
+
+TRANSFERRED = (
+    "performance.getEntries().reduce((sum, { encodedBodySize = 0 }) => sum + encodedBodySize, 0)"
+)
+
+MAX_PAINT = 300
+"""Milliseconds until the page shows something."""
+
 MEASURE_FRAMES = """() => {
     window.longest = 0;
     let last = performance.now();
@@ -179,6 +189,36 @@ async def test_flood_does_not_freeze_page(
         record_property("long tasks, in ms", tasks)
         print(f"long tasks: {len(tasks)}, the longest {max(tasks, default=0):.0f} ms")
         assert page.errors == []
+
+
+async def test_long_messages_are_bounded_by_size(chromium: Browser) -> None:
+    """A million characters in each view, and always the newest message."""
+    async with (
+        running_server(WITHOUT_MEMCACHED) as server,
+        live_page(chromium, f"{server.url}/ui") as page,
+    ):
+        await page.wait_for_state("connected")
+        for number in range(25):
+            await publish(server, f"{number} {'x' * 50_000}")
+        await page.wait_until("document.getElementById('shown').textContent.includes('of 25')")
+        assert await page.page.inner_text("#shown") == "newest 19 of 25 rows"
+        assert (await page.rows())[-1].startswith("6 xxx")
+        assert page.errors == []
+
+
+async def test_page_is_light_and_paints_soon(chromium: Browser) -> None:
+    """With everything that it loads, and the fastest of three visits."""
+    async with running_server(WITHOUT_MEMCACHED) as server:
+        paints = []
+        for _ in range(3):
+            async with live_page(chromium, f"{server.url}/ui") as page:
+                await page.wait_for_state("connected")
+                assert 30 * 1024 < await page.page.evaluate(TRANSFERRED) < MAX_BYTES
+                paint = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
+                await page.wait_until(f"{paint} !== undefined")
+                paints.append(await page.page.evaluate(paint))
+        print("first contentful paint, in ms:", paints)
+        assert min(paints) < MAX_PAINT
 
 
 async def test_desktop_notifications_are_opt_in(chromium: Browser) -> None:

@@ -1,9 +1,10 @@
 """The page `/ui` in a real browser: it asks for a token when the server wants one."""
 
+import asyncio
 import time
 
 import pytest
-from playwright.async_api import Browser
+from playwright.async_api import Browser, Route
 
 from tests.support import running_server
 from tests.support.browser import WITHOUT_MEMCACHED, LivePage, live_page, publish
@@ -17,6 +18,7 @@ pytestmark = [
 ADMIN, USER = "admin-0123456789", "user-0123456789a"
 WITH_ADMIN = {**WITHOUT_MEMCACHED, "AIONOTIFY_ADMIN_TOKEN": ADMIN}
 WITH_BOTH = {**WITH_ADMIN, "AIONOTIFY_USER_TOKEN": USER}
+EXPIRY = "document.getElementById('expiry').textContent"
 WITH_SECRET = {**WITHOUT_MEMCACHED, "AIONOTIFY_JWT_SECRET": SECRET}
 
 
@@ -125,6 +127,30 @@ async def test_all_topics_share_one_question(chromium: Browser) -> None:
         assert page.unexpected_errors() == []
 
 
+async def test_late_refusal_uses_token_entered_meanwhile(chromium: Browser) -> None:
+    """A connection without a token is refused after the user has entered one for another."""
+    entered = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await entered.wait()
+        await route.continue_()
+
+    async with (
+        running_server(WITH_BOTH) as server,
+        live_page(chromium, f"{server.url}/ui#late") as page,
+    ):
+        await page.page.route("**/notifications?topic=late", hold)
+        await page.page.goto(f"{server.url}/ui#main")
+        await page.page.reload()
+        await enter(page, USER)
+        await page.wait_for_state("connected")
+        entered.set()
+        await page.page.click('#topics a[data-view="late"]')
+        await page.wait_for_state("connected")
+        assert not await page.page.is_visible("#token-form")
+        assert page.unexpected_errors() == []
+
+
 async def test_expiry_is_shown(chromium: Browser) -> None:
     """In minutes, as the server says it, and that of the new token after a change."""
     async with (
@@ -173,9 +199,7 @@ async def test_token_is_renewed_before_it_expires(chromium: Browser) -> None:
         await page.page.wait_for_selector("#token-reason >> text=expires soon")
         assert await page.page.evaluate("document.activeElement.id") == "message"
         await enter(page, token(exp=ends_in(60 * 60)))
-        await page.wait_until(
-            "parseInt(document.getElementById('expiry').textContent.slice(11)) > 50"
-        )
+        await page.wait_until(f"parseInt({EXPIRY}.slice('expires in'.length)) > 50")
         assert await page.page.get_attribute("#state", "data-state") == "connected"
         assert len([each for each in page.urls if each.startswith("ws")]) == sockets
         assert page.unexpected_errors() == []

@@ -25,6 +25,9 @@ HIDING = """
 """A headless browser is never in the background."""
 
 
+CLIENTS = "fetch('health').then((r) => r.json()).then((h) => h.connected_websockets === {})"
+
+
 async def unread(page: LivePage) -> dict[str, str]:
     """Return the count of each topic in the list that has one."""
     found: dict[str, str] = await page.page.evaluate(
@@ -61,6 +64,23 @@ async def test_other_topics_are_counted(chromium: Browser) -> None:
         assert page.errors == []
 
 
+async def test_recent_ones_of_other_topics_are_not_counted(chromium: Browser) -> None:
+    """They may have been read on the last visit: the page stores the names of topics only."""
+    async with (
+        running_server(WITHOUT_MEMCACHED) as server,
+        live_page(chromium, f"{server.url}/ui#b") as page,
+    ):
+        await publish(server, "before", "before", topic="b")
+        await page.page.goto(f"{server.url}/ui#a")
+        await page.page.reload()
+        await page.wait_for_state("connected")
+        await page.wait_until(CLIENTS.format(2))
+        await publish(server, "live", topic="b")
+        await page.page.wait_for_selector('#topics a[data-view="b"] .count')
+        assert await unread(page) == {"b": "1"}
+        assert page.errors == []
+
+
 async def test_several_topics_use_one_connection(chromium: Browser) -> None:
     async with (
         running_server(WITHOUT_MEMCACHED) as server,
@@ -85,13 +105,9 @@ async def test_forgotten_topic_is_left(chromium: Browser) -> None:
         await page.wait_for_state("connected")
         await page.page.goto(f"{server.url}/ui#b")
         await page.wait_for_state("connected")
-        await page.wait_until(
-            "fetch('health').then((r) => r.json()).then((h) => h.connected_websockets === 2)"
-        )
+        await page.wait_until(CLIENTS.format(2))
         await page.page.click('button[title="Forget a"]')
-        await page.wait_until(
-            "fetch('health').then((r) => r.json()).then((h) => h.connected_websockets === 1)"
-        )
+        await page.wait_until(CLIENTS.format(1))
         assert await page.page.locator("#topics li").count() == 1
         assert page.errors == []
 
