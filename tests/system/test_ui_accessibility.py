@@ -21,6 +21,10 @@ PHONE = ViewportSize(width=360, height=740)
 NARROW = ViewportSize(width=320, height=640)
 FITS = "document.documentElement.scrollWidth <= innerWidth"
 FOCUSED = "document.activeElement.id || document.activeElement.textContent"
+MOTIONS: dict[Literal["reduce", "no-preference"], str] = {
+    "reduce": "none",
+    "no-preference": "arrive",
+}
 TAB_ORDER = [
     *("main", "topic", "Open", "filter", "clear", "Copy", "message", "publish"),
     *("Title, link, tag", "desktop", "API reference"),
@@ -56,6 +60,25 @@ async def test_docs_are_accessible(chromium: Browser, scheme: Literal["light", "
             await page.page.set_viewport_size(size)
             await page.check_accessibility()
             assert await page.page.evaluate(FITS), f"wider than {size['width']} pixels"
+        assert page.errors == []
+
+
+@pytest.mark.parametrize(("motion", "animation"), MOTIONS.items())
+async def test_new_rows_move_only_if_wanted(
+    chromium: Browser, motion: Literal["reduce", "no-preference"], animation: str
+) -> None:
+    """A new row is highlighted for a moment, unless the user wants less motion."""
+    async with (
+        running_server(WITHOUT_MEMCACHED) as server,
+        live_page(chromium, f"{server.url}/ui", reduced_motion=motion) as page,
+    ):
+        await page.wait_for_state("connected")
+        await publish(server, "first")
+        await page.wait_for_rows(["first"])
+        await publish(server, "second")
+        await page.wait_for_rows(["second", "first"])
+        name = "getComputedStyle(document.querySelector('#list .arrived')).animationName"
+        assert await page.page.evaluate(name) == animation
         assert page.errors == []
 
 

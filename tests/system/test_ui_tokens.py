@@ -90,6 +90,7 @@ async def test_subscribing_asks_for_user_token(chromium: Browser) -> None:
         await page.page.click("text=Not now")
         await page.wait_for_state("rejected")
         assert await page.page.inner_text("#state-text") == "A token is required"
+        assert not await page.page.is_visible("#token-form")
         await page.page.click("#retry >> text=Enter a token")
         await enter(page, "wrong-0123456789")
         await page.page.wait_for_selector("#token-reason >> text=did not accept the token")
@@ -176,6 +177,7 @@ async def test_expired_token_is_asked_for(chromium: Browser) -> None:
         await enter(page, token(exp=ends_in(3)))
         await page.wait_for_state("connected")
         await page.page.wait_for_selector("#token-reason >> text=has expired")
+        await page.page.wait_for_selector("#expiry >> text=in use")
         await publish(server, *"abcdefgh", token=token())
         await enter(page, token())
         await page.wait_for_state("connected")
