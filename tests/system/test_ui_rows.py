@@ -171,7 +171,7 @@ async def test_backwards_text_stays_in_its_field(chromium: Browser) -> None:
         for each in (plain, turned):
             await publish(server, each)
             await page.wait_until(
-                "document.querySelector('#list .title').textContent"
+                "document.querySelector('#list .title')?.textContent"
                 f" === {json.dumps(each['title'])}"
             )
             row = page.page.locator("#list li").first
