@@ -69,10 +69,6 @@ def create_app(settings: Settings | None = None) -> web.Application:
 def _add_components(app: web.Application, settings: Settings) -> None:
     app[SETTINGS] = settings
     app[ACCESS] = Access(settings)
-    ids = IdSource()
-    app[CACHE] = Cache(
-        settings.memcached_addresses, settings.recent_limit, settings.recent_ttl, ids
-    )
     app[HUB] = Hub(
         max(settings.history_limit, settings.recent_limit),
         settings.recent_ttl,
@@ -80,8 +76,10 @@ def _add_components(app: web.Application, settings: Settings) -> None:
         settings.history_bytes,
     )
     app[HUB].stats.addresses.limit = settings.max_connections_per_address
-    app[METRICS] = Metrics(app[HUB], app[CACHE])
-    app[BROKER] = LocalBroker(app[HUB], app[CACHE], ids)
+    if settings.nats_url is None:
+        _add_local_broker(app, settings)
+    else:
+        _add_nats_broker(app, settings)
     app[NOTIFIER] = Notifier(
         app[HUB], app[BROKER], settings.max_message_bytes, settings.recent_limit
     )
@@ -93,6 +91,24 @@ def _add_components(app: web.Application, settings: Settings) -> None:
         app[ACCESS].authenticator.verify,
         publish_is_open=app[ACCESS].publish_is_open,
     )
+
+
+def _add_local_broker(app: web.Application, settings: Settings) -> None:
+    ids = IdSource()
+    app[CACHE] = Cache(
+        settings.memcached_addresses, settings.recent_limit, settings.recent_ttl, ids
+    )
+    app[BROKER] = LocalBroker(app[HUB], app[CACHE], ids)
+    app[METRICS] = Metrics(app[HUB], cache=app[CACHE])
+
+
+def _add_nats_broker(app: web.Application, settings: Settings) -> None:
+    """Add a broker that shares a stream with other nodes, and no cache."""
+    # Here, so that a single node neither needs nats-py nor spends memory on it.
+    from aionotify.broker.nats import NatsBroker
+
+    app[BROKER] = broker = NatsBroker(app[HUB], settings)
+    app[METRICS] = Metrics(app[HUB], cluster=broker.stats)
 
 
 def _add_routes(app: web.Application) -> None:

@@ -51,6 +51,18 @@ class CacheError(AionotifyError):
     """memcached did not answer, answered garbage, or rejected a value."""
 
 
+class BrokerError(AionotifyError):
+    """NATS did not answer, or answered with an error, whose `code` is 0 if it is unknown."""
+
+    def __init__(self, message: str, code: int = 0) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class NoAnswer(BrokerError):
+    """NATS did not answer in time: it is not known whether the request had an effect."""
+
+
 class RequestError(AionotifyError):
     """An error that is answered with an HTTP status; `http.responses` makes the response."""
 

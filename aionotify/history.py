@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from operator import attrgetter
 
 from aionotify.budget import ENTRY_OVERHEAD, Budget
+from aionotify.ids import IdSource
 from aionotify.notification import Notification
-from aionotify.recents import Recent, by_rank, total_size
+from aionotify.recents import Recent, by_rank, in_place, total_size
 
 MAX_BYTES = 16 * 1024 * 1024
 """Bytes that one history retains at most, whatever the number of notifications."""
@@ -39,6 +40,7 @@ class History:
         "_dropped",
         "_entries",
         "_foreign",
+        "_horizon",
         "_limit",
         "_max_bytes",
         "_ranks",
@@ -57,8 +59,10 @@ class History:
         *,
         complete_since: int = 0,
         budget: Budget | None = None,
+        horizon: IdSource | None = None,
     ) -> None:
-        """Start empty; `budget` counts the bytes of all histories of the process."""
+        """Start empty; `budget` has the bytes of all histories, `horizon` the last id of all."""
+        self._horizon = horizon
         self.first = 0
         self.head = 0
         """The position that the next notification will get."""
@@ -128,6 +132,8 @@ class History:
         """
         index = bisect_right(self._entries, id, self._start, key=_id)
         known = index > self._start and self._entries[index - 1].id == id
+        if self._horizon is not None:
+            known = id <= self._horizon.last
         complete = id == self.complete_since or (known and id > self.complete_since)
         return self.first + index - self._start, complete
 
@@ -245,14 +251,7 @@ class History:
     def _prepend(self, unknown: list[Recent], complete_since: int) -> list[Recent]:
         """Insert those that are older than all entries in front; return the others."""
         limit = self._entries[0].id if self._entries else None
-        # By id, each only once: two servers can issue the same id within one microsecond. An entry
-        # must stand where its rank says, so one whose rank differs from its id stays foreign.
-        older = {
-            each.rank: each
-            for each in reversed(unknown)
-            if each.rank == each.notification.id and (limit is None or each.rank < limit)
-        }
-        added = [older[rank].notification for rank in sorted(older)]
+        added = in_place(unknown, limit)
         added = added[max(0, len(added) + len(self) - self._limit) :]
         if not added:
             return unknown

@@ -9,7 +9,7 @@ from aionotify.budget import Budget
 from aionotify.errors import Stopping, TooManyRequests, Unavailable
 from aionotify.fanout import Fanout
 from aionotify.history import History
-from aionotify.ids import ForgottenTopics
+from aionotify.ids import ForgottenTopics, IdSource
 from aionotify.merged import MergedTopics
 from aionotify.notification import Notification
 from aionotify.stats import ClientKind, DisconnectReason, RejectReason, Stats
@@ -58,6 +58,8 @@ class Hub:
         """The number of clients above which further ones are rejected."""
         self.forgotten = ForgottenTopics(0)
         """The last ids of topics that are not in the hub."""
+        self.horizon: IdSource | None = None
+        """The last id of all topics, if every id up to it is known: then any is a position."""
         self.on_discard: Callable[[str], None] = lambda name: None
         """Called with the name of a topic that was discarded."""
         self.stats = Stats()
@@ -100,6 +102,7 @@ class Hub:
             self._history_limit,
             complete_since=self.forgotten.recall(name),
             budget=self._budget,
+            horizon=self.horizon,
         )
         topic = Topic(
             name,
@@ -154,6 +157,25 @@ class Hub:
             if topic.history.last_id > self.forgotten.before:
                 ids[name] = topic.history.last_id
         return ids
+
+    def lose(self, id: int) -> None:
+        """Have all subscribers told that notifications up to `id` may be missing."""
+        self.forgotten.restore(id, {})
+        for topic in self._topics.values():
+            self.lose_topic(topic, id)
+
+    def lose_topic(self, topic: Topic, id: int) -> None:
+        """Drop a history, and have each subscriber told of a gap of unknown size up to `id`."""
+        history = topic.history
+        while history:
+            history.evict_oldest()
+        # A position for the missing ones: no subscriber has got that far.
+        history.first += 1
+        history.head += 1
+        # Not the maximum of both: if an older copy of the stream came back, ids restart there.
+        history.complete_since = id
+        topic.uncounted_before = history.first
+        self._wake(topic)
 
     def _evict(self) -> Topic | None:
         """Drop the oldest notifications over all topics until the budget is met.

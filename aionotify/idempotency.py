@@ -4,7 +4,9 @@ import asyncio
 import hashlib
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from aionotify.budget import ENTRY_OVERHEAD
@@ -75,6 +77,21 @@ def fingerprint_of(*drafts: Draft, with_topics: bool = False) -> bytes:
             digest.update(b"%d:" % len(part))
             digest.update(part)
     return digest.digest()
+
+
+def keyed(drafts: Sequence[Draft], scope: Scope) -> list[Draft]:
+    """Return drafts with keys that are the same for each attempt with this scope, on any node."""
+    digest = hashlib.blake2b(digest_size=16)
+    for part in (scope.sender, *map(str.encode, scope.topics), scope.key.encode()):
+        digest.update(b"%d:" % len(part))
+        digest.update(part)
+    prefix, counts = digest.hexdigest(), Counter[str]()
+    keys = []
+    for draft in drafts:
+        # By topic, because a retry may name the topics in another order.
+        counts[draft.topic] += 1
+        keys.append(f"{prefix}.{draft.topic}.{counts[draft.topic]}")
+    return [replace(draft, key=key) for draft, key in zip(drafts, keys, strict=True)]
 
 
 class Idempotency:

@@ -20,6 +20,7 @@ SETTINGS = web.AppKey("settings", Settings)
 ACCESS = web.AppKey("access", Access)
 BROKER = web.AppKey("broker", Broker)
 CACHE = web.AppKey("cache", Cache)
+"""Only in an application that works alone."""
 EXPIRY = web.AppKey("expiry", Expiry)
 HUB = web.AppKey("hub", Hub)
 IDEMPOTENCY = web.AppKey("idempotency", Idempotency)

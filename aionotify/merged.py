@@ -181,7 +181,9 @@ class MergedTopics:
             else:
                 cursor = self.cursors[at]
                 history = cursor.topic.history
-                batch.add_gap(history.first - cursor.cursor, history.complete_since)
+                counted = cursor.cursor >= cursor.topic.uncounted_before
+                missed = history.first - cursor.cursor if counted else None
+                batch.add_gap(missed, history.complete_since)
                 cursor.cursor = history.first
         data = batch.finish()
         self.stats.delivered += batch.notifications
@@ -249,7 +251,7 @@ class TopicCursor:
             self.topic.stats.delivered -= cursor - self.cursor
             self.merged.write_all()
 
-    def skip_to(self, first: int, id: int) -> None:
+    def skip_to(self, first: int, id: int, *, counted: bool = True) -> None:
         """Leave it to the replay to tell of the gap, at its place among the other topics."""
         self.merged.fall_behind()
 

@@ -17,7 +17,7 @@ from aionotify.build import running_build
 from aionotify.cache import Cache
 from aionotify.frames import CloseCode
 from aionotify.hub import Hub
-from aionotify.stats import ClientKind, DisconnectReason, Histogram, RejectReason
+from aionotify.stats import ClientKind, ClusterStats, DisconnectReason, Histogram, RejectReason
 
 LAG_INTERVAL = 0.5
 """Seconds between two measurements of the event loop's lag."""
@@ -28,14 +28,17 @@ _OWN_CODES = [code.value for code in CloseCode if code is not CloseCode.NORMAL]
 
 
 class Metrics(Collector):
-    """The metrics of one application, read from the hub and the cache on each scrape.
+    """The metrics of one application, read from the hub and from its cache or its cluster.
 
     Metric names are a public interface: alarms and dashboards use them.
     """
 
-    def __init__(self, hub: Hub, cache: Cache) -> None:
+    def __init__(
+        self, hub: Hub, *, cache: Cache | None = None, cluster: ClusterStats | None = None
+    ) -> None:
         self._hub = hub
         self._cache = cache
+        self._cluster = cluster
         # Not the global REGISTRY of prometheus-client, which raises for names that are registered
         # twice: two applications in one process would not even start.
         self.registry = CollectorRegistry()
@@ -49,7 +52,10 @@ class Metrics(Collector):
         yield self._build_info()
         yield from self._client_metrics()
         yield from self._notification_metrics()
-        yield from self._cache_metrics()
+        if self._cache is not None:
+            yield from _cache_metrics(self._cache)
+        if self._cluster is not None:
+            yield from _cluster_metrics(self._cluster)
         yield _histogram(
             "aionotify_event_loop_lag_seconds",
             "Event loop lag.",
@@ -134,20 +140,45 @@ class Metrics(Collector):
             stats.fanout_seconds,
         )
 
-    def _cache_metrics(self) -> Iterator[Metric]:
-        yield GaugeMetricFamily(
-            "aionotify_cache_connected",
-            "1 if connected to memcached, 0 if recent notifications are kept in memory only.",
-            int(self._cache.connected),
-        )
-        yield CounterMetricFamily(
-            "aionotify_cache_errors", "Lost connections to memcached.", self._cache.errors
-        )
-        yield _histogram(
-            "aionotify_cache_write_seconds",
-            "Time to store the recent notifications of one topic.",
-            self._cache.write_seconds,
-        )
+
+def _cache_metrics(cache: Cache) -> Iterator[Metric]:
+    yield GaugeMetricFamily(
+        "aionotify_cache_connected",
+        "1 if connected to memcached, 0 if recent notifications are kept in memory only.",
+        int(cache.connected),
+    )
+    yield CounterMetricFamily(
+        "aionotify_cache_errors", "Lost connections to memcached.", cache.errors
+    )
+    yield _histogram(
+        "aionotify_cache_write_seconds",
+        "Time to store the recent notifications of one topic.",
+        cache.write_seconds,
+    )
+
+
+def _cluster_metrics(stats: ClusterStats) -> Iterator[Metric]:
+    yield GaugeMetricFamily(
+        "aionotify_nats_connected",
+        "1 if connected to NATS and nothing in the stream is missing here, else 0.",
+        int(stats.connected),
+    )
+    yield GaugeMetricFamily(
+        "aionotify_nats_lag", "Notifications in the stream that have not arrived.", stats.lag
+    )
+    counters = {
+        "retries": ("Attempts to publish that were repeated.", stats.retries),
+        "fills": ("Times that notifications had not arrived and were fetched.", stats.fills),
+        "went_back": ("Times that the stream was deleted or replaced.", stats.went_back),
+        "unavailable": ("Requests that could not be published.", stats.unavailable),
+    }
+    for name, (documentation, value) in counters.items():
+        yield CounterMetricFamily(f"aionotify_nats_{name}", documentation, value)
+    yield _histogram(
+        "aionotify_nats_publish_seconds",
+        "Time until a request to publish is stored and has come back.",
+        stats.publish_seconds,
+    )
 
 
 def _counter(

@@ -44,3 +44,5 @@ class Draft:
     message: str
     size: int
     fields: bytes = b""
+    key: str = ""
+    """Identifies it in the whole cluster, so that it is stored once; empty: it has no key."""

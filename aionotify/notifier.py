@@ -106,6 +106,7 @@ class Notifier:
 
     async def since(self, names: Sequence[str], id: int) -> Page:
         """Return the notifications retained after `id`, limited to `MAX_PAGE` bytes."""
+        await self._broker.reach(id)
         topics = await self._open_fresh(names)
         histories = [each.history for each in topics]
         complete = is_complete(histories, id)
@@ -130,12 +131,18 @@ class Notifier:
         topic = self._hub.get_topic(name)
         return 0 if topic is None else len(self._recents([topic]))
 
-    async def prepare(self, names: Sequence[str], address: str | None = None) -> "Subscription":
+    async def prepare(
+        self, names: Sequence[str], address: str | None = None, since: int | None = None
+    ) -> "Subscription":
         """Return a subscription to topics, after reading what other servers have stored.
+
+        It may begin after the id `since`.
 
         Raises Unavailable if the server is stopping or the connection limit is reached, and
         TooManyRequests if that of the client's `address` is.
         """
+        if since is not None:
+            await self._broker.reach(since)
         await self._refresh(names)
         # After the last `await` before the client is counted, or many could pass it at once.
         self._hub.ensure_capacity(address)

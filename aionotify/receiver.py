@@ -17,7 +17,7 @@ from aionotify.errors import (
 from aionotify.expiry import ExpiringWebSocket
 from aionotify.frames import CloseCode
 from aionotify.grants import Grant
-from aionotify.idempotency import Idempotency, Scope, fingerprint_of
+from aionotify.idempotency import Idempotency, Scope, fingerprint_of, keyed
 from aionotify.notification import Notification
 from aionotify.notifier import Notifier
 from aionotify.text import shorten
@@ -61,7 +61,7 @@ class Receiver:
         """Publish `text`, or reply with the reason why not. The replies are part of layer 1."""
         try:
             await self._publish(subscriber, Message(text))
-        except (PublishForbidden, EmptyMessage) as error:
+        except (PublishForbidden, EmptyMessage, Unavailable) as error:
             subscriber.reply(str(error))
         except MessageTooBig as error:
             subscriber.close(CloseCode.MESSAGE_TOO_BIG, str(error))
@@ -76,7 +76,7 @@ class Receiver:
             return
         try:
             notification = await self._publish(subscriber, message_from_json(text, FRAME_MEMBERS))
-        except (PublishForbidden, InvalidRequest, KeyReused) as error:
+        except (PublishForbidden, InvalidRequest, KeyReused, Unavailable) as error:
             document = _error(str(error))
         except MessageTooBig as error:
             subscriber.close(CloseCode.MESSAGE_TOO_BIG, str(error))
@@ -100,7 +100,7 @@ class Receiver:
             return await self._notifier.publish(text, topic, message.fields)
         draft = self._notifier.draft(text, topic, message.fields)
         scope = Scope(subscriber.sender or b"", (topic,), message.key)
-        publish = partial(self._notifier.publish_all, [draft])
+        publish = partial(self._notifier.publish_all, keyed([draft], scope))
         return (await self._idempotency.once(scope, fingerprint_of(draft), publish))[0]
 
     async def _renew(self, subscriber: ExpiringWebSocket, token: str) -> dict[str, str]:

@@ -27,6 +27,18 @@ def total_size(recents: Iterable[Recent]) -> int:
     return sum(each.notification.size for each in recents)
 
 
+def in_place(recents: Sequence[Recent], limit: int | None) -> list[Notification]:
+    """Return those with ids below `limit`, in order, that can be inserted into a history."""
+    # By id, each only once: two servers can issue the same id within one microsecond. An entry
+    # must stand where its rank says, so one whose rank differs from its id stays outside.
+    found = {
+        each.rank: each.notification
+        for each in reversed(recents)
+        if each.rank == each.notification.id and (limit is None or each.rank < limit)
+    }
+    return [found[rank] for rank in sorted(found)]
+
+
 class Snapshot:
     """A fixed list of notifications at positions that end before `end`.
 

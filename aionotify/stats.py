@@ -41,6 +41,7 @@ class RejectReason(StrEnum):
     TOO_MANY = "too_many"
     TOO_MANY_PER_ADDRESS = "too_many_per_address"
     STOPPING = "stopping"
+    NATS = "nats"
 
 
 class Histogram:
@@ -57,6 +58,25 @@ class Histogram:
         """Record one observation."""
         self.counts[bisect_left(self.bounds, seconds)] += 1
         self.sum += seconds
+
+
+class ClusterStats:
+    """Counters of a node of a cluster."""
+
+    def __init__(self) -> None:
+        self.connected = False
+        """Whether it is connected to NATS and has everything that is in the stream."""
+        self.lag = 0
+        """Notifications in the stream that have not arrived, as far as it is known."""
+        self.publish_seconds = Histogram()
+        self.retries = 0
+        """Attempts to publish that had to be repeated."""
+        self.fills = 0
+        """How often notifications were fetched that had not arrived."""
+        self.went_back = 0
+        """How often the stream was found deleted, or replaced by an older copy."""
+        self.unavailable = 0
+        """Requests that could not be published."""
 
 
 class ConnectedClient(Client, Protocol):

@@ -86,8 +86,11 @@ class Follower(Protocol):
     def write(self, batch: bytes, cursor: int) -> None:
         """Write `batch` and move to position `cursor`, if nothing else has to come before it."""
 
-    def skip_to(self, first: int, id: int) -> None:
-        """Have the client told of a gap: positions before `first` are no longer retained."""
+    def skip_to(self, first: int, id: int, *, counted: bool = True) -> None:
+        """Have the client told of a gap: positions before `first` are no longer retained.
+
+        Unless `counted`, the positions do not tell how many notifications are missing.
+        """
 
     def disconnect(self, message: str, reason: DisconnectReason) -> None:
         """Abort the connection of the client."""
@@ -199,13 +202,14 @@ class Subscriber(asyncio.Protocol):
         self.topic.unsubscribe(self)
         self._cancel_timer()
 
-    def skip_to(self, first: int, id: int) -> None:
+    def skip_to(self, first: int, id: int, *, counted: bool = True) -> None:
         """Skip to `first`, the oldest retained position, and report the gap to the client.
 
         `id` is the position from which it misses nothing anymore.
         """
         self.topic.stats.gaps += 1
-        gap = self.encoder.opening(self.cursor) + (self.encoder.gap(first - self.cursor, id) or b"")
+        missed = first - self.cursor if counted else None
+        gap = self.encoder.opening(self.cursor) + (self.encoder.gap(missed, id) or b"")
         # A replay whose end was evicted never gets there: this is where the client is caught up.
         tail = self.encoder.caught_up(id) if first >= self.encoder.end else b""
         self.write(gap + tail, first)

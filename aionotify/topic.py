@@ -41,6 +41,7 @@ class Topic:
         "replaying",
         "stats",
         "subscribers",
+        "uncounted_before",
     )
 
     def __init__(
@@ -77,6 +78,8 @@ class Topic:
         self.first_unsent_at: float | None = None
         """Monotonic time of the first publish that no pass has started for."""
         self._delivered: asyncio.Future[None] | None = None
+        self.uncounted_before = history.first
+        """The position before which it is not known how many notifications are missing."""
         self.active = active
         self._wake = wake
         self._on_empty = on_empty
@@ -228,8 +231,10 @@ class Topic:
     def within_history(self, follower: Follower) -> bool:
         """Have `follower` skip what it can no longer get; return whether it can be written to."""
         if follower.encoder.source is None and follower.cursor < self.history.first:
-            follower.skip_to(self.history.first, self.history.complete_since)
-            return follower.writable and follower.cursor >= self.history.first
+            first, counted = self.history.first, follower.cursor >= self.uncounted_before
+            follower.skip_to(first, self.history.complete_since, counted=counted)
+            # Nothing may be left to write, if all of it was lost: see `Hub.lose_topic`.
+            return follower.writable and first <= follower.cursor < self.history.head
         return True
 
     def next_batch(self, encoder: Encoder, cursor: int) -> tuple[bytes, int]:

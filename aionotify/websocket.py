@@ -163,13 +163,13 @@ class WebSocketSubscriber(Subscriber):
             self.transport.write(encode_close(code, reason))
             self._close_within(timeout)
 
-    def skip_to(self, first: int, id: int) -> None:
+    def skip_to(self, first: int, id: int, *, counted: bool = True) -> None:
         """Report the gap to a JSON client; close a text client, which cannot be told, with 1013."""
         if self.encoder.gap(first - self.cursor, id) is None:
             self.topic.stats.disconnected[DisconnectReason.TOO_SLOW] += 1
             self.close(CloseCode.TRY_AGAIN_LATER, "too slow: notifications were missed")
         else:
-            super().skip_to(first, id)
+            super().skip_to(first, id, counted=counted)
 
     def _read_frames(self, inbox: Inbox) -> bool:
         """Read the frames of one turn into `inbox`; return whether more may wait."""

@@ -27,11 +27,17 @@ class Broker(Protocol):
         """Publish all of `drafts` or none, in order; they are in their histories on return.
 
         With `wait_stored`, they are also kept beyond this process, as far as the broker promises.
-        Raises Unavailable if nothing was published.
+        Raises Unavailable if that fails; the message tells whether something may be published.
         """
 
     async def refresh(self, name: str) -> None:
-        """Learn what other processes have published in a topic. Never fails."""
+        """Learn what other processes have published in a topic.
+
+        Raises Unavailable if nothing is known of any topic yet.
+        """
+
+    async def reach(self, id: int) -> None:
+        """Wait for the notification `id`, if another process may have published it; 2 s at most."""
 
     def open(self, name: str) -> Topic:
         """Return the topic `name`, created with everything that is known of it."""

@@ -68,6 +68,9 @@ class LocalBroker:
             # its value: that must be merged into the topic that is opened next.
             continue
 
+    async def reach(self, id: int) -> None:
+        """Do nothing: there is no other process to wait for."""
+
     def open(self, name: str) -> Topic:
         """Return the topic `name`, which is created if needed."""
         return self._hub.get_topic(name) or self._hub.create_topic(name)

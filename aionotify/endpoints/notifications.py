@@ -18,7 +18,7 @@ from aionotify.http.query import (
     parse_topics,
 )
 from aionotify.http.responses import encoded_response
-from aionotify.idempotency import Publish, Scope, fingerprint_of
+from aionotify.idempotency import Scope, fingerprint_of, keyed
 from aionotify.keys import ACCESS, IDEMPOTENCY, NOTIFIER, SETTINGS
 from aionotify.notification import Draft, Notification
 from aionotify.notifier import Notifier
@@ -43,14 +43,13 @@ async def publish(request: web.Request) -> web.Response:
     # Not before: only the lines of NDJSON name their topics.
     named = dict.fromkeys(each.topic for each in drafts)
     request.app[ACCESS].require_publisher(request, tuple(named))
-    publish = partial(notifier.publish_all, drafts, wait_stored=True)
     if key is None:
-        published = await publish()
+        published = await notifier.publish_all(drafts, wait_stored=True)
     elif body.format is Format.LINES:
         fingerprint = fingerprint_of(*drafts, with_topics=True)
-        published = await _once(request, topics, key, fingerprint, publish)
+        published = await _once(request, topics, key, fingerprint, drafts)
     else:
-        published = await _once(request, topics, key, fingerprint_of(drafts[0]), publish)
+        published = await _once(request, topics, key, fingerprint_of(drafts[0]), drafts)
         # The first attempt may have named the topics in another order.
         published.sort(key=lambda each: topics.index(each.topic))
     if body.format is Format.LINES or len(topics) > 1:
@@ -59,10 +58,16 @@ async def publish(request: web.Request) -> web.Response:
 
 
 async def _once(
-    request: web.Request, topics: Sequence[str], key: str, fingerprint: bytes, publish: Publish
+    request: web.Request,
+    topics: Sequence[str],
+    key: str,
+    fingerprint: bytes,
+    drafts: Sequence[Draft],
 ) -> list[Notification]:
     """Publish once, however often this request is repeated."""
     scope = Scope(request.app[ACCESS].sender(request), tuple(sorted(topics)), key)
+    notifier = request.app[NOTIFIER]
+    publish = partial(notifier.publish_all, keyed(drafts, scope), wait_stored=True)
     return [*await request.app[IDEMPOTENCY].once(scope, fingerprint, publish)]
 
 

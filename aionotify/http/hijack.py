@@ -44,7 +44,7 @@ async def subscribe(
     at all, and ConnectionResetError if the client has disconnected.
     """
     address = wanted.client_address or request.remote
-    subscription = await notifier.prepare(wanted.topics, address)
+    subscription = await notifier.prepare(wanted.topics, address, wanted.since)
     # No await from here on: the event loop must not call the subscriber before it has a topic.
     subscriber.client_address = wanted.client_address
     leftover = _take_over(request, subscriber)

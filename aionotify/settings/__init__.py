@@ -1,8 +1,7 @@
 """The settings: one table, and the only code that reads the environment."""
 
-import difflib
 import os
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from aionotify.errors import SettingsError
 from aionotify.net import Address, Origin
 from aionotify.settings.env_file import read_env_file
+from aionotify.settings.hints import hints_on
 from aionotify.settings.jwt import (
     CLAIM,
     KEY_SET,
@@ -18,7 +18,14 @@ from aionotify.settings.jwt import (
     PublicKey,
     refuse_contradictions,
 )
-from aionotify.settings.option import PREFIX, UNSET, Group, Option, option, option_of
+from aionotify.settings.nats import (
+    CA_FILE,
+    CREDENTIALS_FILE,
+    SERVERS,
+    STREAM,
+    NatsServers,
+)
+from aionotify.settings.option import UNSET, Group, Option, option, option_of
 from aionotify.settings.parsers import ADDRESSES, HOSTS, ORIGINS, PORT, TOKENS, choice, integer
 from aionotify.settings.services import without_services
 from aionotify.text import shorten
@@ -115,6 +122,21 @@ class Settings:
     trusted_proxies: int = option(0, integer(0, 10), group=Group.ACCESS,
         help="Number of trusted reverse proxies (for `X-Forwarded-For`, `Forwarded` and "
         "`X-Forwarded-Host`).")
+    nats_url: NatsServers | None = option(None, SERVERS,  # noqa: RUF009  # immutable
+        group=Group.CLUSTER, secret=True,
+        unset="unset: one node",
+        help="NATS servers, as `nats://user:password@host:4222` or `tls://…`, several separated by "
+        "commas. All nodes on one stream have the same notifications; memcached is not used.")
+    nats_credentials_file: Path | None = option(None, CREDENTIALS_FILE,  # noqa: RUF009
+        group=Group.CLUSTER, unset=UNSET,
+        help="File with an nkey seed or the content of a `.creds` file.")
+    nats_ca_file: Path | None = option(None, CA_FILE,  # noqa: RUF009
+        group=Group.CLUSTER, unset="those of the system",
+        help="PEM file with the certificate authorities of the NATS servers.")
+    nats_stream: str = option("aionotify", STREAM, group=Group.CLUSTER,
+        help="Name of the stream, and prefix of its subjects.")
+    nats_replicas: int = option(3, integer(1, 5), group=Group.CLUSTER,
+        help="Number of servers that keep the stream. Used only by the node that creates it.")
     log_level: str = option("info", choice("debug", "info", "warning", "error"),
         group=Group.LOGGING,
         help="`debug`, `info`, `warning` or `error`. `debug` logs every request, without its "
@@ -163,7 +185,8 @@ def read_settings(
     refuse_contradictions(values)
     settings = Settings(**values)
     _refuse_shared_tokens(settings)
-    return settings, [*_empty_secrets({*in_file, *in_environment}, written), *_hints(written)]
+    unset = {*in_file, *in_environment} - {*written}
+    return settings, hints_on(options(), written, unset)
 
 
 def options() -> list[Option]:
@@ -231,51 +254,3 @@ def _refuse_shared_tokens(settings: Settings) -> None:
             "AIONOTIFY_ADMIN_TOKEN and AIONOTIFY_USER_TOKEN: the same token, not shown, is in both "
             "(expected different ones: every user could publish)"
         )
-
-
-def _empty_secrets(named: Set[str], written: Mapping[str, str]) -> list[str]:
-    """Return a sentence for each secret that is named without a value, and so protects nothing."""
-    # A template whose variable was forgotten, such as `AIONOTIFY_ADMIN_TOKEN: ${TOKEN}` in a
-    # compose file, looks like a protected server.
-    hints = []
-    for each in options():
-        variables = [each.variable, each.file_variable] if each.secret else []
-        if not any(variable in written for variable in variables):
-            hints += [
-                f"{variable} is empty, which counts as unset: no token is required"
-                for variable in variables
-                if variable in named
-            ]
-    return hints
-
-
-def _hints(written: Mapping[str, str]) -> list[str]:
-    """Return a sentence for each variable that was renamed or is unknown.
-
-    A misspelled name is otherwise ignored silently: with `AIONOTIFY_ADMIN_TOKNE`, the server
-    would start open to everyone.
-    """
-    current = _current_names()
-    hints = []
-    for variable in written:
-        # Other programs read MEMCACHED_*, too, so an unknown one is not a mistake.
-        if variable not in current and variable.upper().startswith(PREFIX):
-            # Old names are candidates, too: a name close to one is a misspelling of the new name.
-            near = difflib.get_close_matches(variable.upper(), current, 1)
-            suggestion = f"; did you mean {current[near[0]]}?" if near else ""
-            hints.append(f"unknown setting {variable} is ignored{suggestion}")
-        elif (name := current.get(variable, variable)) != variable:
-            hints.append(f"{variable} is now called {name}; please rename it")
-    return hints
-
-
-def _current_names() -> dict[str, str]:
-    """Return the current name of every variable, by its current and its deprecated name."""
-    names: dict[str, str] = {}
-    for each in options():
-        names |= {each.variable: each.variable}
-        if each.secret:
-            names |= {each.file_variable: each.file_variable}
-        if each.formerly:
-            names |= {each.formerly: each.variable}
-    return names

@@ -20,6 +20,7 @@ class Group(StrEnum):
     LIMITS = "Limits"
     TIMEOUTS = "Timeouts"
     ACCESS = "Access"
+    CLUSTER = "Several nodes"
     LOGGING = "Logging"
 
 

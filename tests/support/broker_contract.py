@@ -7,6 +7,7 @@ from aionotify.broker import Broker
 from aionotify.hub import Hub
 from aionotify.notification import Draft
 from tests.support.builders import join
+from tests.support.waiting import eventually
 
 Start = Callable[[], Awaitable["Node"]]
 """Starts a process on the same stored data as the processes before it."""
@@ -91,6 +92,7 @@ class BrokerContract:
         node = await start()
         here, elsewhere = join(node.broker.open("main")), join(node.broker.open("other"))
         await node.broker.publish(drafts("Hello"), wait_stored=True)
+        await eventually(lambda: bool(here.sent), what="the notification is on its way")
         assert here.take() == b"\x81\x14[Notification] Hello"
         assert elsewhere.take() == b""
         await node.broker.stop()
@@ -100,6 +102,7 @@ class BrokerContract:
         node = await start()
         client = join(node.broker.open("main"))
         await node.broker.publish(drafts(*map(str, range(3000))), wait_stored=True)
+        await eventually(lambda: client.sent.count(b"[Notification] ") >= 3000)
         assert client.sent.count(b"[Notification] ") == 3000
         await node.broker.stop()
 

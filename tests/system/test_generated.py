@@ -67,6 +67,7 @@ def test_help_is_grouped(printed: str) -> None:
         "Limits",
         "Timeouts",
         "Access",
+        "Several nodes",
         "Logging",
     ]
 

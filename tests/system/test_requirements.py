@@ -8,6 +8,8 @@ from packaging.utils import canonicalize_name
 
 from tests.support import ROOT
 
+EXTRAS = ("jwt", "cluster")
+
 
 def pinned() -> list[Requirement]:
     """Return the lines of requirements.txt."""
@@ -16,14 +18,15 @@ def pinned() -> list[Requirement]:
 
 
 def declared() -> list[Requirement]:
-    """Return the dependencies that setup.cfg declares, with the extra for JWTs.
+    """Return the dependencies that setup.cfg declares, with the extras for JWTs and clusters.
 
-    The image and the start in the README install requirements.txt, and accept JWTs.
+    The image and the start in the README install requirements.txt, and can do both.
     """
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg", encoding="utf-8")
     lines = config["options"]["install_requires"].splitlines()
-    lines += config["options.extras_require"]["jwt"].splitlines()
+    for extra in EXTRAS:
+        lines += config["options.extras_require"][extra].splitlines()
     return [Requirement(line) for line in lines if line]
 
 
@@ -43,11 +46,12 @@ def versions() -> dict[str, str]:
     return {canonicalize_name(each.name): next(iter(each.specifier)).version for each in pinned()}
 
 
-def test_tests_need_the_extra_for_jwts() -> None:
+def test_tests_need_the_extras() -> None:
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg", encoding="utf-8")
     extras = config["options.extras_require"]
-    assert {*extras["jwt"].split("\n")} <= {*extras["test"].split("\n")}
+    for extra in EXTRAS:
+        assert {*extras[extra].split("\n")} <= {*extras["test"].split("\n")}
 
 
 def test_every_line_is_a_pin() -> None:

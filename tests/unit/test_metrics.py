@@ -15,7 +15,7 @@ from aionotify.cache import Cache
 from aionotify.frames import CloseCode
 from aionotify.hub import Hub
 from aionotify.metrics import Metrics, _counter, _histogram
-from aionotify.stats import Histogram, RejectReason
+from aionotify.stats import ClusterStats, Histogram, RejectReason
 
 BOUNDS = (0.1, 1.0, 10.0)
 
@@ -23,7 +23,7 @@ BOUNDS = (0.1, 1.0, 10.0)
 def built() -> tuple[Hub, Metrics]:
     """Return a hub without topics, and its metrics."""
     hub = Hub(history_limit=10, ttl=60, max_connections=10)
-    return hub, Metrics(hub, Cache((), 5, 60))
+    return hub, Metrics(hub, cache=Cache((), 5, 60), cluster=ClusterStats())
 
 
 def samples(metric: Metric) -> dict[str, float]:

@@ -20,6 +20,7 @@ from tests.support.transport import FakeTransport
 
 REFUSAL = "You are not authorized to send notifications."
 EMPTY = "Empty notifications are not sent."
+AWAY = "Nothing was stored."
 TOO_BIG = "The message has 11 bytes; the limit is 10."
 
 
@@ -38,6 +39,8 @@ class RecordingNotifier:
     async def publish(self, text: str, name: str, fields: Fields) -> Notification:
         if not text.strip():
             raise EmptyMessage(EMPTY)
+        if text == "away":
+            raise Unavailable(AWAY, RejectReason.NATS)
         if len(text) > 10:
             raise MessageTooBig(TOO_BIG)
         self.published.append((text, name))
@@ -111,6 +114,14 @@ async def test_empty_text_gets_reply(notifier: RecordingNotifier) -> None:
     subscriber = RecordingSubscriber(receiver, admin=True)
     await receiver.receive_text(subscriber, "admin: ")
     assert (subscriber.replies, notifier.published) == ([EMPTY], [])
+
+
+async def test_unavailable_cluster_gets_reply(notifier: RecordingNotifier) -> None:
+    receiver = receiver_for(notifier)
+    subscriber = RecordingSubscriber(receiver, admin=True)
+    await receiver.receive_text(subscriber, "away")
+    await receiver.receive_json(subscriber, '{"message":"away"}')
+    assert subscriber.replies == [AWAY, f'{{"type":"error","detail":"{AWAY}"}}']
 
 
 @pytest.mark.parametrize("text", ["x" * 11, '{"message":"xxxxxxxxxxx"}'], ids=["text", "json"])

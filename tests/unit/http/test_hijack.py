@@ -47,7 +47,9 @@ class FakeNotifier:
         self.prepared: list[tuple[str, str | None]] = []
         self.error: Exception | None = None
 
-    async def prepare(self, names: Sequence[str], address: str | None) -> "FakeNotifier":
+    async def prepare(
+        self, names: Sequence[str], address: str | None, since: int | None
+    ) -> "FakeNotifier":
         self.prepared.extend((name, address) for name in names)
         if self.error is not None:
             raise self.error

@@ -1,0 +1,98 @@
+"""How far a node has followed the stream, and what to do about each piece of news. Pure."""
+
+from enum import Enum, auto
+
+from aionotify.broker.nats.stream import Info, Place
+
+MAX_BELOW = 5
+"""Answers in a row that must end below our place before the stream is believed to have gone back.
+
+A replica that has just become the leader may not know yet what it is about to apply.
+"""
+
+
+class Step(Enum):
+    """What to do about a message, or an answer of the stream's leader."""
+
+    TAKE = auto()
+    """It is the next one: deliver it."""
+
+    IGNORE = auto()
+    """It is known already, or proves nothing."""
+
+    FILL = auto()
+    """Others are missing before it: fetch them."""
+
+    CURRENT = auto()
+    """Nothing is missing."""
+
+    WENT_BACK = auto()
+    """The stream was deleted, or is an older copy: begin anew behind what was delivered."""
+
+
+class Progress:
+    """The place in the stream up to which everything was delivered.
+
+    The caller moves it by `take` and `skip_to` only, in order of the numbers.
+    """
+
+    def __init__(self) -> None:
+        self.created = ""
+        """When the stream was created; empty until it was seen first."""
+        self.last = 0
+        """The number up to which everything was delivered."""
+        self.newest = 0
+        """The highest number that was seen anywhere."""
+        self.last_time = 0
+        """The latest time of all messages that were delivered, in ns."""
+        self._last_place: Place | None = None
+        self._below = 0
+
+    def on_live(self, place: Place) -> Step:
+        """Decide about a message that has just been stored; it may be late, double or lost."""
+        self.newest = max(self.newest, place.seq)
+        if place.seq > self.last:
+            return Step.TAKE if place.seq == self.last + 1 else Step.FILL
+        # Every number up to `last` was delivered, so a newer message with one was given it again.
+        return Step.WENT_BACK if place.time > self.last_time else Step.IGNORE
+
+    def on_fetched(self, place: Place) -> Step:
+        """Decide about a message that was fetched, from `last` on: the first one proves the place.
+
+        The numbers of deleted messages are missing, so a higher number is taken, too.
+        """
+        if place.seq > self.last:
+            return Step.TAKE
+        known = self._last_place
+        same = known is None or place.seq != known.seq or place.time == known.time
+        return Step.IGNORE if same else Step.WENT_BACK
+
+    def on_info(self, info: Info, asked_at: int) -> Step:
+        """Decide about the state of the stream; `asked_at` is `last` when it was asked for.
+
+        Live messages overtake the answer, so it may be older than what was delivered since.
+        """
+        if self.created and info.created != self.created:
+            return Step.WENT_BACK
+        if info.last_seq < asked_at:
+            self._below += 1
+            return Step.WENT_BACK if self._below >= MAX_BELOW else Step.IGNORE
+        self._below = 0
+        self.newest = max(self.newest, info.last_seq)
+        return Step.FILL if info.last_seq > self.last else Step.CURRENT
+
+    def take(self, place: Place) -> None:
+        """Note that the message at `place` was delivered."""
+        self.last, self._last_place = place.seq, place
+        self.last_time = max(self.last_time, place.time)
+
+    def skip_to(self, seq: int) -> None:
+        """Note that nothing up to `seq` is left to be delivered."""
+        self.last, self._last_place = seq, None
+        self.newest = max(self.newest, seq)
+
+    def begin(self, created: str, last: int) -> None:
+        """Begin, for the first time or anew, behind the number `last` of a stream."""
+        self.created, self._below = created, 0
+        self.last = self.newest = last
+        self._last_place = None

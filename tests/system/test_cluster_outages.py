@@ -1,0 +1,200 @@
+"""Nodes without NATS, or with a part of it: what goes on, and what is told to clients."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+from websockets.asyncio.client import connect
+
+from tests.support import ServerProcess, eventually, free_port, running_server
+from tests.support.nats import NatsCluster, running_nats
+from tests.system.test_cluster import (
+    events,
+    is_current,
+    nats,
+    poll,
+    publish,
+    running_nodes,
+    status_of,
+)
+
+__all__ = ["nats"]
+
+pytestmark = pytest.mark.timeout(60)
+
+NOTHING = "The cluster cannot store notifications at the moment. Nothing was stored."
+
+
+async def all_current(nodes: list[ServerProcess], seconds: float) -> None:
+    """Wait until all nodes are current."""
+    for node in nodes:
+        await eventually(lambda node=node: is_current(node), seconds)  # type: ignore[misc]
+
+
+async def test_cut_off_node_serves_from_memory(nats: NatsCluster) -> None:
+    """Reading and joining go on; publishing is refused, and nothing of it is stored later."""
+    async with running_nodes(nats, 2) as nodes:
+        last = (await publish(nodes[0], "before"))["id"]
+        await poll(nodes[1], last)
+        for server in nats.servers:
+            server.kill()
+        await eventually(lambda: "lost NATS" in nodes[1].output())
+        assert '"cache_status":"fallback"' in (await status_of(nodes[1], "/health"))[1]
+        assert await poll(nodes[1], last) == {"notifications": [], "complete": True, "id": last}
+        async with connect(nodes[1].ws_url + "?client=admin") as client:
+            assert await client.recv() == "[Recent] before"
+            status, body = await status_of(nodes[1], "/notifications", "POST")
+            assert status == 503
+            assert NOTHING in body
+            await client.send("refused")
+            assert NOTHING in str(await client.recv())
+        for server in nats.servers:
+            server.launch()
+        for server in nats.servers:
+            server.wait_listening()
+        await eventually(lambda: is_back(nats), 15)
+        await all_current(nodes, 1)
+        page = json.loads((await status_of(nodes[0], "/messages"))[1])
+        assert page["recent_messages"] == ["before"]
+        await publish(nodes[1], "after")
+
+
+async def is_back(nats: NatsCluster) -> bool:
+    """Return whether the leader of the stream answers: an election takes seconds."""
+    client = Client()
+    await client.connect(servers=[each.url for each in nats.servers])
+    try:
+        answer = await client.request("$JS.API.STREAM.INFO.aionotify", b"", timeout=0.2)
+    except NatsError:
+        return False
+    finally:
+        await client.close()
+    return b'"error"' not in answer.data
+
+
+@pytest.mark.parametrize("fault", ["kill", "freeze"])
+async def test_lost_leader_loses_nothing(nats: NatsCluster, fault: str) -> None:
+    """A publish waits for the election of another one."""
+    async with (
+        running_nodes(nats, 2) as nodes,
+        connect(f"{nodes[1].ws_url}?format=json") as client,
+    ):
+        first = await publish(nodes[0], "first")
+        getattr(nats.leader(), fault)()
+        second = await publish(nodes[0], "second")
+        assert await events(client, 2) == [("first", first["id"]), ("second", second["id"])]
+
+
+async def test_deleted_stream_is_a_gap(nats: NatsCluster) -> None:
+    """Each client is told, by the format that it has; ids go on rising."""
+    async with running_nodes(nats, 2) as nodes:
+        async with (
+            connect(f"{nodes[1].ws_url}?format=json") as client,
+            connect(nodes[1].ws_url) as text,
+        ):
+            first = await publish(nodes[0], "first")
+            assert await events(client, 1) == [("first", first["id"])]
+            other = Client()
+            await other.connect(servers=[each.url for each in nats.servers])
+            await other.request("$JS.API.STREAM.DELETE.aionotify", b"")
+            await other.close()
+            second = await publish(nodes[0], "second")
+            assert int(second["id"]) > int(first["id"])
+            gap = json.loads(await client.recv())
+            assert gap == {"type": "gap", "missed": None, "id": gap["id"]}
+            assert await events(client, 1) == [("second", second["id"])]
+            assert await text.recv() == "[Notification] first"
+            await text.wait_closed()
+            assert text.close_code == 1013
+        page = await poll(nodes[1], first["id"])
+        assert not page["complete"]
+        assert await poll(nodes[1], gap["id"]) == {
+            "notifications": page["notifications"],
+            "complete": True,
+            "id": second["id"],
+        }
+
+
+async def test_node_without_nats_promises_nothing(tmp_path: Path) -> None:
+    """It listens all the same, for probes; it never says that nothing was published."""
+    environment = {"AIONOTIFY_NATS_URL": f"nats://u:secret@127.0.0.1:{free_port()}"}
+    started = time.monotonic()
+    async with running_server(environment) as node:
+        assert time.monotonic() - started < 6
+        for path in ("/health", "/ui", "/docs", "/metrics", "/"):
+            assert (await status_of(node, path))[0] == 200, path
+        for path in ("/messages", "/notifications", "/notifications?since=5", "/events"):
+            status, body = await status_of(node, path)
+            assert status == 503, path
+            assert "has not reached its cluster yet" in body
+        assert '"cache_status":"fallback"' in (await status_of(node, "/health"))[1]
+        assert "NATS is unavailable" in node.output()
+        assert "aionotify_nats_connected 0.0" in (await status_of(node, "/metrics"))[1]
+        assert "secret" not in node.output()
+
+
+async def test_node_finds_nats_later(tmp_path: Path) -> None:
+    with running_nats(tmp_path) as server:
+        server.kill()
+        environment = {"AIONOTIFY_NATS_URL": server.url, "AIONOTIFY_NATS_REPLICAS": "1"}
+        async with running_server(environment) as node:
+            server.start()
+            await eventually(lambda: is_current(node), 10)
+            assert (await publish(node, "x"))["message"] == "x"
+
+
+async def test_too_few_servers_are_named(tmp_path: Path) -> None:
+    with running_nats(tmp_path) as server:
+        async with running_server({"AIONOTIFY_NATS_URL": server.url}) as node:
+            assert "AIONOTIFY_NATS_REPLICAS: 3 replicas need as many servers" in node.output()
+
+
+RIGHTS = """
+authorization {{ users: [
+    {{ user: admin, password: "s%cret" }},
+    {{ user: node, password: pass, permissions: {{
+        publish: [{publish}],
+        subscribe: ["_INBOX.>", "aionotify-live.*"]
+    }} }}
+] }}
+"""
+ENOUGH = (
+    '"aionotify.*", "$JS.API.STREAM.INFO.aionotify", "$JS.API.STREAM.CREATE.aionotify", '
+    '"$JS.API.DIRECT.GET.aionotify"'
+)
+
+
+async def test_documented_rights_are_enough(tmp_path: Path) -> None:
+    with running_nats(tmp_path, RIGHTS.format(publish=ENOUGH)) as server:
+        url = server.url.replace("//", "//node:pass@")
+        environment = {"AIONOTIFY_NATS_URL": url, "AIONOTIFY_NATS_REPLICAS": "1"}
+        async with running_server(environment) as node:
+            assert await is_current(node), node.output()
+            await publish(node, "x")
+
+
+async def test_missing_right_is_named(tmp_path: Path) -> None:
+    with running_nats(tmp_path, RIGHTS.format(publish='"aionotify.*"')) as server:
+        url = server.url.replace("//", "//node:pass@")
+        async with running_server({"AIONOTIFY_NATS_URL": url}) as node:
+            wanted = 'permissions violation for publish to "$js.api.stream.info.aionotify"'
+            await eventually(lambda: wanted in node.output().lower())
+
+
+async def test_wrong_password_is_named_and_not_shown(tmp_path: Path) -> None:
+    with running_nats(tmp_path, RIGHTS.format(publish=ENOUGH)) as server:
+        url = server.url.replace("//", "//admin:wrong-secret@")
+        async with running_server({"AIONOTIFY_NATS_URL": url}) as node:
+            await eventually(lambda: "authorization" in node.output().lower())
+            assert "wrong-secret" not in node.output()
+
+
+async def test_password_is_decoded(tmp_path: Path) -> None:
+    with running_nats(tmp_path, RIGHTS.format(publish=ENOUGH)) as server:
+        url = server.url.replace("//", "//admin:s%25cret@")
+        environment = {"AIONOTIFY_NATS_URL": url, "AIONOTIFY_NATS_REPLICAS": "1"}
+        async with running_server(environment) as node:
+            assert await is_current(node), node.output()

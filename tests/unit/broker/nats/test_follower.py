@@ -1,0 +1,82 @@
+"""Following the stream of a real nats-server: whatever happens to what it sends."""
+
+import asyncio
+from collections import deque
+
+from nats.aio.client import Client
+
+from aionotify.settings import Settings
+from tests.support.broker_contract import Node, drafts, retained
+from tests.support.nats_nodes import other_program, running_node
+from tests.support.waiting import eventually
+
+
+async def publish(node: Node, *messages: str) -> list[int]:
+    """Publish in `main`."""
+    return [each.id for each in await node.broker.publish(drafts(*messages), wait_stored=True)]
+
+
+async def test_nodes_have_the_same(nats_settings: Settings) -> None:
+    async with running_node(nats_settings) as one, running_node(nats_settings) as two:
+        ids = await publish(one, "a", "b")
+        ids += await publish(two, "c")
+        for node in (one, two):
+            await node.broker.reach(ids[-1])
+            assert retained(node) == ["a", "b", "c"]
+            assert node.broker.open("main").history.last_id == ids[-1]
+
+
+async def test_other_programs_can_publish(nats_settings: Settings) -> None:
+    """As `nats pub` does; what is no notification is passed over."""
+    subject = f"{nats_settings.nats_stream}.main"
+    async with running_node(nats_settings) as node, other_program(nats_settings) as nats:
+        await nats.publish(subject, b"\xff")
+        await nats.publish(subject, b"Hello", headers={"Aionotify-Title": "Hi"})
+        await eventually(lambda: retained(node) == ["Hello"])
+        history = node.broker.open("main").history
+        assert history.between(history.first, 1)[0].fields == b',"title":"Hi"'
+
+
+async def test_lost_messages_are_fetched(nats_settings: Settings) -> None:
+    async with running_node(nats_settings) as one, running_node(nats_settings) as two:
+        two.broker._follower._live = deque(maxlen=0)  # type: ignore[attr-defined]
+        ids = await publish(one, "a", "b")
+        await two.broker.reach(ids[-1])
+        assert retained(two) == ["a", "b"]
+        assert two.broker.stats.fills  # type: ignore[attr-defined]
+
+
+async def test_deleted_stream_is_a_gap(nats_settings: Settings) -> None:
+    async with running_node(nats_settings) as node, other_program(nats_settings) as nats:
+        (before,) = await publish(node, "a")
+        await delete(nats, nats_settings)
+        (after,) = await publish(node, "b")
+        assert after > before
+        assert retained(node) == ["b"]
+        history = node.broker.open("main").history
+        assert history.after(before)[1] is False
+        assert history.after(after)[1] is True
+
+
+async def test_removed_messages_are_a_gap(nats_settings: Settings) -> None:
+    """They were removed while this node could not see them."""
+    stream = nats_settings.nats_stream
+    async with running_node(nats_settings) as node, other_program(nats_settings) as nats:
+        (before,) = await publish(node, "a")
+        follower = node.broker._follower  # type: ignore[attr-defined]
+        await eventually(lambda: follower.current)
+        node.broker._tasks[0].cancel()  # type: ignore[attr-defined]
+        for message in (b"b", b"c"):
+            await nats.request(f"{stream}.main", message)
+        await nats.request(f"$JS.API.STREAM.PURGE.{stream}", b'{"keep":1}')
+        await eventually(lambda: len(follower._live) == 2)
+        follower._live.clear()
+        node.broker._tasks.append(asyncio.create_task(follower.run()))  # type: ignore[attr-defined]
+        await eventually(lambda: retained(node) == ["c"])
+        assert node.broker.open("main").history.after(before)[1] is False
+
+
+async def delete(nats: Client, settings: Settings) -> None:
+    """Delete the stream."""
+    answer = await nats.request(f"$JS.API.STREAM.DELETE.{settings.nats_stream}", b"")
+    assert b'"success":true' in answer.data

@@ -1,0 +1,75 @@
+"""Requests to the stream of a real nats-server."""
+
+import json
+
+import pytest
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+import aionotify.broker.nats
+from aionotify.broker.nats.remote import parse_answer
+from aionotify.errors import BrokerError
+from aionotify.settings import Settings
+from tests.support.broker_contract import Node, drafts
+from tests.support.nats_nodes import other_program, running_node
+
+
+def remote_of(node: Node):  # type: ignore[no-untyped-def]
+    """Return the stream as a node sees it."""
+    return node.broker._remote  # type: ignore[attr-defined]
+
+
+async def test_stream_is_created_as_wanted(nats_settings: Settings) -> None:
+    async with running_node(nats_settings) as node:
+        info = await remote_of(node).info()
+        wanted = remote_of(node).wanted() | {"first_seq": info.config["first_seq"]}
+        assert {name: info.config[name] for name in wanted} == wanted
+        assert info.first_seq == info.config["first_seq"] > 1_700_000_000_000_000
+
+
+async def test_stored_messages_are_fetched(nats_settings: Settings) -> None:
+    async with running_node(nats_settings) as node:
+        published = await node.broker.publish(drafts("a", "b", "c"), wait_stored=True)
+        ids = [each.id for each in published]
+        remote = remote_of(node)
+        found = await remote.batch(ids[1])
+        assert [each.notification for each in found] == published[1:]
+        assert await remote.batch(ids[2] + 1) == []
+        assert await remote.after_time(found[0].place.time) == ids[2]
+        assert await remote.after_time(found[1].place.time) is None
+        assert await remote.subjects() == {f"{nats_settings.nats_stream}.main": 3}
+        assert await remote.deleted() == []
+
+
+async def test_foreign_stream_is_refused(
+    nats_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody created it without the parts that nodes rely on."""
+    monkeypatch.setattr(aionotify.broker.nats, "START_TIMEOUT", 0.1)
+    name = nats_settings.nats_stream
+    async with other_program(nats_settings) as nats:
+        await create(nats, name)
+        async with running_node(nats_settings) as node:
+            with pytest.raises(BrokerError, match=f"does not republish .*nats stream rm {name}"):
+                await remote_of(node).info()
+
+
+async def create(nats: Client, name: str) -> None:
+    """Create a plain stream."""
+    config = json.dumps({"name": name, "subjects": [f"{name}.*"]}).encode()
+    answer = await nats.request(f"$JS.API.STREAM.CREATE.{name}", config)
+    assert b"error" not in answer.data
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (b'{"error":{"code":404,"err_code":10059,"description":"stream not found"}}', 10059),
+        (b"{", 0),
+        (b"[]", 0),
+    ],
+)
+def test_error_has_its_code(data: bytes, code: int) -> None:
+    with pytest.raises(BrokerError) as raised:
+        parse_answer(Msg(Client(), data=data))
+    assert raised.value.code == code
