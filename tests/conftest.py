@@ -18,6 +18,7 @@ HEAVY_FOLDERS = ("chaos",)
 HEAVY_FILES = (
     "test_browser",
     "test_client_js",
+    "test_cluster",
     "test_crowds",
     "test_description",
     "test_replay",

@@ -88,6 +88,7 @@ class NatsBroker:
 
         With nats-server 2.12 or newer, all of up to 1,000 are stored, or none.
         """
+        await self.refresh("")
         unsure, started = Unsure(), time.monotonic()
         keys = [draft.key or secrets.token_urlsafe(16) for draft in drafts]
         attempts = list(zip(drafts, keys, strict=True))

@@ -168,7 +168,7 @@ class Connection:
         while True:
             try:
                 await self._run_client()
-            except _FAILURES as error:
+            except Exception as error:  # of nats-py, or of nkeys, whatever is in the file
                 self.reason = describe(error)
             await self._discard()
             await asyncio.sleep(CHECK_INTERVAL / 2)

@@ -121,6 +121,11 @@ class Follower:
                 # The next question is asked after a moment of silence.
                 self.problem = str(error)
                 await self._is_news(SILENCE / 2)
+            except Exception as error:
+                # Nothing may end this task: the node would be deaf, and look well.
+                self.problem = repr(error)
+                logger.exception("following the stream failed, and is tried again")
+                await self._is_news(SILENCE)
 
     async def _step(self) -> None:
         if self._live and self._progress.created and not self._asked:
@@ -175,7 +180,8 @@ class Follower:
             lagging = 0 if self._progress.last > before else lagging + 1
             if lagging == MAX_LAGGING:
                 lagging = 0
-                await self._skip_deleted(target)
+                if not await self._skip_deleted(target):
+                    return
             elif lagging:
                 await asyncio.sleep(LAGGING_PAUSE)
         self._confirm()
@@ -192,8 +198,11 @@ class Follower:
             await self._take(message)
         return True
 
-    async def _skip_deleted(self, target: int) -> None:
-        """Pass over numbers at the end of the stream whose messages were removed."""
+    async def _skip_deleted(self, target: int) -> bool:
+        """Pass over numbers at the end of the stream whose messages were removed.
+
+        Returns whether the stream has the number `target` at all.
+        """
         info = await self._remote.info()
         last = self._progress.last
         missing = range(last + 1, min(target, info.last_seq) + 1)
@@ -201,6 +210,7 @@ class Follower:
             if self.started:
                 await self._delivery.lost(missing[-1])
             self._skip_to(missing[-1])
+        return info.last_seq >= target
 
     async def _restart(self, info: Info) -> None:
         """Begin anew behind the last message that was delivered, by its time."""

@@ -3,8 +3,10 @@
 import asyncio
 from collections import deque
 
+import pytest
 from nats.aio.client import Client
 
+import aionotify.broker.nats.follower
 from aionotify.settings import Settings
 from tests.support.broker_contract import Node, drafts, retained
 from tests.support.nats_nodes import other_program, running_node
@@ -44,6 +46,24 @@ async def test_lost_messages_are_fetched(nats_settings: Settings) -> None:
         await two.broker.reach(ids[-1])
         assert retained(two) == ["a", "b"]
         assert two.broker.stats.fills  # type: ignore[attr-defined]
+
+
+async def test_forged_number_is_not_waited_for(
+    nats_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another program publishes where only JetStream may: the node goes on all the same."""
+    monkeypatch.setattr(aionotify.broker.nats.follower, "LAGGING_PAUSE", 0.001)
+    subject = f"{nats_settings.nats_stream}-live.main"
+    async with running_node(nats_settings) as node, other_program(nats_settings) as nats:
+        (last,) = await publish(node, "a")
+        place = {"Nats-Sequence": str(last + 100), "Nats-Time-Stamp": "2026-01-01T00:00:00Z"}
+        await nats.publish(subject, b"forged", headers=place)
+        await nats.publish(subject, b"no place")
+        await publish(node, "b")
+        assert retained(node) == ["a", "b"]
+        follower = node.broker._follower  # type: ignore[attr-defined]
+        confirmed = follower._confirmed
+        await eventually(lambda: bool(follower._confirmed > confirmed))
 
 
 async def test_deleted_stream_is_a_gap(nats_settings: Settings) -> None:
