@@ -62,8 +62,9 @@ export class Health {
     try {
       const response = await fetch("health", { signal: AbortSignal.timeout(HEALTH_INTERVAL) });
       const answer = await response.json();
-      const hasCache = answer.cache_status === "connected";
-      element("cache").textContent = hasCache ? "memcached" : "memory only";
+      // To memcached, or to NATS: the server does not say which.
+      const isStored = answer.cache_status === "connected";
+      element("cache").textContent = isStored ? "connected" : "memory only";
       element("clients").textContent = formatted(answer.connected_websockets);
       this.#failed = 0;
     } catch {
