@@ -60,6 +60,7 @@ async def test_cut_off_node_serves_from_memory(nats: NatsCluster) -> None:
         page = json.loads((await status_of(nodes[0], "/messages"))[1])
         assert page["recent_messages"] == ["before"]
         await publish(nodes[1], "after")
+        assert "reconnected to NATS at 127.0.0.1:" in nodes[1].output()
 
 
 async def is_back(nats: NatsCluster) -> bool:
@@ -144,6 +145,7 @@ async def test_node_finds_nats_later(tmp_path: Path) -> None:
             server.start()
             await eventually(lambda: is_current(node), 10)
             assert (await publish(node, "x"))["message"] == "x"
+            await eventually(lambda: " connected to NATS at 127.0.0.1:" in node.output())
 
 
 async def test_too_few_servers_are_named(tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ class NatsBroker:
         self._delivery = HubDelivery(hub, self._stream, self._remote, self._publisher)
         self._follower = Follower(self._remote, self._delivery, self.stats)
         self._tasks: list[asyncio.Task[None]] = []
+        self._was_current = False
 
     @property
     def connected(self) -> bool:
@@ -66,8 +67,7 @@ class NatsBroker:
                 await self._follower.ready.wait()
         self._tasks.append(loop.create_task(self._watch()))
         if self.connected:
-            self.stats.connected = True
-            logger.info("connected to NATS at %s", self._connection.server)
+            self._on_current()
         else:
             logger.warning(
                 "NATS is unavailable (%s): nothing can be read or published until it is found, "
@@ -133,16 +133,22 @@ class NatsBroker:
     def _reason(self) -> str:
         return self._follower.problem if self._connection.connected else self._connection.reason
 
+    def _on_current(self) -> None:
+        self.stats.connected = True
+        word = "reconnected" if self._was_current else "connected"
+        logger.info("%s to NATS at %s", word, self._connection.server)
+        self._was_current = True
+
     async def _watch(self) -> None:
         """Log each time that the node becomes current, or is not anymore."""
         while True:
             await asyncio.sleep(WATCH_INTERVAL)
             if self.connected == self.stats.connected:
                 continue
-            self.stats.connected = self.connected
             if self.connected:
-                logger.info("connected to NATS at %s again", self._connection.server)
+                self._on_current()
             else:
+                self.stats.connected = False
                 logger.warning(
                     "lost NATS (%s): clients are served from memory, publishing waits; retrying "
                     "in the background",
