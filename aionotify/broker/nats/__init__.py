@@ -84,7 +84,7 @@ class NatsBroker:
         await self._connection.stop()
 
     async def publish(self, drafts: Sequence[Draft], *, wait_stored: bool) -> list[Notification]:
-        """Publish `drafts`, whoever asks: only the stream gives a notification its place.
+        """Publish `drafts`, always stored: only the stream gives a notification its place.
 
         With nats-server 2.12 or newer, all of up to 1,000 are stored, or none.
         """
