@@ -131,7 +131,7 @@ class HubDelivery:
             await behind.wait_delivered()
 
     def _note_loss(self, topic: Topic, id: int) -> None:
-        """Note that what came before `id` may be missing, if the topic has overflowed."""
+        """Note that notifications before `id` may be missing, if the topic has overflowed."""
         if self._counts is not None:
             # While the stream is read for the first time: the topic is at its limit.
             count = self._counts[topic.name] = self._counts.get(topic.name, 0) + 1
