@@ -26,6 +26,8 @@ FILES = {
     "/client.js": ("client.js", SCRIPT),
     "/client/transports.js": ("transports.js", SCRIPT),
     "/docs": ("docs.html", HTML),
+    "/docs/docs.js": ("docs.js", SCRIPT),
+    "/docs/docs.css": ("docs.css", STYLE),
     "/openapi.json": ("openapi.json", JSON),
 }
 """The file in `aionotify/web` and the content type of each path.

@@ -3,21 +3,18 @@
 It is rendered when the package is changed, and not by the server: that one only serves bytes.
 """
 
-import html
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
+from tests.generate.docs_cards import Operation, card, operations, row
+from tests.generate.docs_text import Part, Text, escape, kind, resolve
 from tests.support import ROOT
 
 WEB = ROOT / "aionotify" / "web"
 DOCUMENT = WEB / "openapi.json"
 PAGE = WEB / "docs.html"
-
-Part = Mapping[str, Any]
-"""An object of an OpenAPI document."""
 
 START = """\
 <!doctype html>
@@ -28,11 +25,23 @@ START = """\
 <meta name="color-scheme" content="light dark">
 <title>aionotify API reference</title>
 <link rel="icon" href="data:,">
-<link rel="stylesheet" href="ui/style.css">
+<link rel="stylesheet" href="docs/docs.css">
+<script src="docs/docs.js" type="module"></script>
 </head>
 <body>
 """
 # The empty icon keeps browsers from requesting /favicon.ico, which the server does not have.
+
+TOKEN = """\
+<p id="access" hidden><label for="token">Token</label>
+<input id="token" type="password" autocomplete="off" aria-describedby="token-help">
+<span id="token-help" class="quiet">for Try it; never stored</span></p>
+"""
+
+NO_SCRIPT = "<noscript><p>Try it requires JavaScript; the snippets work without.</p></noscript>\n"
+
+SHARED = "Message"
+"""The type whose fields others repeat."""
 
 
 def files() -> dict[Path, str]:
@@ -41,134 +50,121 @@ def files() -> dict[Path, str]:
 
 
 def as_html(document: Part) -> str:
-    """Render an OpenAPI document as one page without scripts.
+    """Render an OpenAPI document as one page, which is complete without its script.
 
     Support only the subset of OpenAPI 3.1 that `openapi.json` uses. KeyError for some of the rest.
     """
-    info = document["info"]
-    parts = [
-        START,
-        f'<header class="narrow"><h1>aionotify {_escape(info["version"])} API reference</h1>\n',
-        '<p><a href="ui">Live page</a> · <a href="openapi.json">OpenAPI document</a></p>',
-        '</header>\n<main class="reading">\n<section>\n',
-        _paragraphs(info["description"]),
-        "</section>\n",
-    ]
-    for tag in document["tags"]:
-        parts.append(f"<section><h2>{_escape(tag['name'])}</h2>\n{_paragraphs(tag['description'])}")
-        parts += [
-            _operation(document, method, path, operation)
-            for path, methods in document["paths"].items()
-            for method, operation in methods.items()
-            if tag["name"] in operation["tags"]
+    text = Text(frozenset(document["components"]["schemas"]))
+    every = operations(document)
+    return "".join(
+        [
+            START,
+            f"<header><h1>aionotify API <small>{escape(document['info']['version'])}</small></h1>\n"
+            '<p><a href="ui">Live page</a> · <a href="openapi.json">OpenAPI</a></p>\n',
+            TOKEN,
+            '</header>\n<div class="page">\n',
+            _contents(document, every),
+            f"<main>\n{NO_SCRIPT}",
+            _overview(document["info"]["description"], text),
+            *(_group(tag, every, text) for tag in document["tags"]),
+            _errors(document, every, text),
+            '<section id="types"><h2>Types</h2>\n',
+            *(_type(document, name, text) for name in document["components"]["schemas"]),
+            "</section>\n</main>\n</div>\n</body>\n</html>\n",
         ]
-        parts.append("</section>\n")
-    parts.append("<section><h2>Objects</h2>\n")
-    parts += [_schema(name, each) for name, each in document["components"]["schemas"].items()]
-    parts.append("</section>\n</main>\n</body>\n</html>\n")
-    return "".join(parts)
+    )
 
 
-def _operation(document: Part, method: str, path: str, operation: Part) -> str:
-    parameters = [_resolve(document, each) for each in operation.get("parameters", ())]
-    responses = [(code, _resolve(document, each)) for code, each in operation["responses"].items()]
-    parts = [
-        f'<section id="{_escape(operation["operationId"])}"><h3><code class="method">'
-        f"{method.upper()}</code> <code>{_escape(path)}</code></h3>\n",
-        _paragraphs(f"**{operation['summary']}**\n\n{operation.get('description', '')}"),
+def _contents(document: Part, every: Iterable[Operation]) -> str:
+    """Return the links to everything on the page that has a name."""
+    entries: list[tuple[str, str, list[tuple[str, str]]]] = [("overview", "Overview", [])]
+    entries += [
+        (
+            _slug(tag["name"]),
+            tag["name"],
+            [(each.id, f"{each.method.upper()} {each.path}") for each in _cards(tag, every)],
+        )
+        for tag in document["tags"]
     ]
-    if parameters:
-        rows = ((each["name"], _kind(each["schema"]), each["description"]) for each in parameters)
-        parts.append(_table("Parameters", rows))
-    if "requestBody" in operation:
-        parts += _examples("Body", operation["requestBody"])
-    parts.append(_table("Responses", ((code, "", each["description"]) for code, each in responses)))
-    for code, each in responses:
-        # Examples of errors would repeat the same object under every operation.
-        if code.startswith("2"):
-            parts += _examples(code, each)
-    return "".join([*parts, "</section>\n"])
+    entries += [("errors", "Errors", []), ("types", "Types", [])]
+    items = "".join(
+        f'<li><a href="#{escape(id)}">{escape(name)}</a>{_nested(nested)}</li>\n'
+        for id, name, nested in entries
+    )
+    return f'<nav aria-label="Contents">\n<ul>\n{items}</ul>\n</nav>\n'
 
 
-def _schema(name: str, schema: Part) -> str:
+def _nested(entries: Iterable[tuple[str, str]]) -> str:
+    items = "".join(
+        f'<li><a href="#{escape(id)}"><code>{escape(name)}</code></a></li>' for id, name in entries
+    )
+    return f"<ul>{items}</ul>" if items else ""
+
+
+def _cards(tag: Part, every: Iterable[Operation]) -> list[Operation]:
+    return [each for each in every if tag["name"] in each.part["tags"] and each.samples]
+
+
+def _group(tag: Part, every: Iterable[Operation], text: Text) -> str:
+    plain = [each for each in every if tag["name"] in each.part["tags"] and not each.samples]
+    return "".join(
+        [
+            f'<section id="{_slug(tag["name"])}"><h2>{escape(tag["name"])}</h2>\n',
+            f"<p>{escape(tag['description'])}</p>\n",
+            *(card(each, text) for each in _cards(tag, every)),
+            text.table("Files, by GET", map(row, plain)) if plain else "",
+            "</section>\n",
+        ]
+    )
+
+
+def _overview(description: str, text: Text) -> str:
+    return f'<section id="overview"><h2>Overview</h2>\n{text.folded(description)}</section>\n'
+
+
+def _errors(document: Part, every: Iterable[Operation], text: Text) -> str:
+    """Return all errors once, instead of under every operation."""
+    found = {
+        code: resolve(document, each.part["responses"][code])["description"]
+        for each in every
+        for code in each.errors()
+    }
+    rows = "".join(
+        f'<tr id="error-{code}"><th scope="row"><code>{code}</code></th>'
+        f"<td>{text.inline(found[code])}</td></tr>\n"
+        for code in sorted(found)
+    )
+    return (
+        '<section id="errors"><h2>Errors</h2>\n'
+        f"<table><caption>Responses with an {kind({'$ref': '/Error'})}</caption>\n"
+        f"<tbody>\n{rows}</tbody></table>\n</section>\n"
+    )
+
+
+def _type(document: Part, name: str, text: Text) -> str:
+    schemas = document["components"]["schemas"]
+    schema = schemas[name]
     required = schema.get("required", ())
-    rows = (
-        (key, _kind(each) + ("" if key in required else ", optional"), each.get("description", ""))
+    shared = schemas.get(SHARED, {}).get("properties", {}) if name != SHARED else {}
+    same = [key for key, each in schema["properties"].items() if shared.get(key) == each]
+    rows = [
+        (
+            key,
+            kind(each) + ("" if key in required else ", optional"),
+            each.get("description", ""),
+        )
         for key, each in schema["properties"].items()
-    )
-    description = _paragraphs(schema.get("description", ""))
-    table = _table(f"Fields of {name}", rows)
-    return f"<section><h3>{_escape(name)}</h3>\n{description}{table}</section>\n"
+        if key not in same
+    ]
+    if same:
+        rows.append((", ".join(same), "", f"As in {SHARED}."))
+    description = text.paragraphs(schema.get("description", ""))
+    table = text.table(f"Fields of {name}", rows)
+    # The anchor is inside, so that a link unfolds the type.
+    title = f'<details><summary><h3>{escape(name)}</h3></summary>\n<div id="type-{escape(name)}">\n'
+    return f"{title}{description}{table}</div>\n</details>\n"
 
 
-def _examples(title: str, part: Part) -> Iterable[str]:
-    for media, content in part.get("content", {}).items():
-        if "example" in content:
-            example = content["example"]
-            if media == "application/x-ndjson":
-                example = "\n".join(map(_compact, example))
-            elif not isinstance(example, str):
-                # As the server sends it, so that it can be compared with real output.
-                example = _compact(example)
-            yield f'<p class="quiet">{title}, <code>{_escape(media)}</code></p>\n'
-            yield f"<pre>{_escape(example)}</pre>\n"
-
-
-def _compact(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def _table(caption: str, rows: Iterable[tuple[str, str, str]]) -> str:
-    cells = "".join(
-        f'<tr><th scope="row"><code>{_escape(name)}</code></th>'
-        f"<td>{_inline('. '.join(filter(None, (kind, description))))}</td></tr>\n"
-        for name, kind, description in rows
-    )
-    return f"<table><caption>{_escape(caption)}</caption>\n<tbody>\n{cells}</tbody></table>\n"
-
-
-def _kind(schema: Part) -> str:
-    """Return the type of a value as the start of a sentence."""
-    words = _words(schema)
-    return words[:1].upper() + words[1:]
-
-
-def _words(schema: Part) -> str:
-    if "$ref" in schema:
-        return str(schema["$ref"].rpartition("/")[2])
-    if "const" in schema:
-        return f"always `{json.dumps(schema['const'])}`"
-    if "enum" in schema:
-        words = " or ".join(f"`{each}`" for each in schema["enum"])
-    elif schema["type"] == "array":
-        words = f"array of {_words(schema['items'])}"
-    else:
-        kinds = schema["type"]
-        words = kinds if isinstance(kinds, str) else " or ".join(kinds)
-    return f"{words}, default `{schema['default']}`" if "default" in schema else words
-
-
-def _resolve(document: Part, part: Part) -> Part:
-    """Return the target of a `$ref`, or `part` if it is none."""
-    if "$ref" not in part:
-        return part
-    found = document
-    for name in part["$ref"].removeprefix("#/").split("/"):
-        found = found[name]
-    return found
-
-
-def _paragraphs(text: str) -> str:
-    paragraphs = filter(None, text.split("\n\n"))
-    return "".join(f"<p>{_inline(each)}</p>\n" for each in paragraphs)
-
-
-def _inline(text: str) -> str:
-    """Render the Markdown that the document uses: code and strong."""
-    # Escape first: afterwards, the markup that is added here could not be told from text.
-    marked = re.sub(r"`([^`]+)`", r"<code>\1</code>", _escape(text))
-    return re.sub(r"\*\*([^*]+)\*\*", r"<strong>\1</strong>", marked)
-
-
-def _escape(text: str) -> str:
-    return html.escape(str(text))
+def _slug(title: str) -> str:
+    """Return the anchor of a heading."""
+    return re.sub(r"\W+", "-", title.lower())

@@ -150,11 +150,14 @@ async def test_docs_page_has_whole_document(port: int) -> None:
     page = (await exchange(port, b"GET /docs HTTP/1.1")).body.decode()
     document = await served_document(port)
     for path, methods in document["paths"].items():
-        assert f"<code>{path}</code></h3>" in page
+        assert f"<code>{path}</code>" in page
         for operation in methods.values():
             assert operation["summary"] in page
     for name in document["components"]["schemas"]:
         assert f"<h3>{name}</h3>" in page
+    anchors = re.findall(r'\bid="([^"]*)"', page)
+    assert len(anchors) == len(set(anchors))
+    assert set(re.findall(r'href="#([^"]*)"', page)) <= set(anchors)
 
 
 def test_docs_page_escapes_markup() -> None:
