@@ -60,7 +60,7 @@ def as_html(document: Part) -> str:
         [
             START,
             f"<header><h1>aionotify API <small>{escape(document['info']['version'])}</small></h1>\n"
-            '<p><a href="ui">Live page</a> · <a href="openapi.json">OpenAPI</a></p>\n',
+            '<p><a href="ui">Live page</a> · <a href="openapi.json">OpenAPI document</a></p>\n',
             TOKEN,
             '</header>\n<div class="page">\n',
             _contents(document, every),
