@@ -1,18 +1,26 @@
 """The page `/docs` in a real browser: snippets to copy, and *Try it* against the server."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import TestServer
+from playwright.async_api import Browser
 
 from aionotify import create_app
 from tests.support import alone, running_server
 from tests.support.browser import WITHOUT_MEMCACHED, LivePage, live_page, publish
-from tests.system.test_ui_accessibility import LOOKS
 
-pytestmark = pytest.mark.timeout(20)  # starting a browser takes seconds
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.timeout(20),  # starting a browser takes seconds
+]
+
+LOOKS: dict[str, dict[str, Any]] = {
+    f"{scheme}-{width}": {"color_scheme": scheme, "viewport": {"width": width, "height": 800}}
+    for scheme, width in (("light", 1280), ("dark", 1280), ("light", 390), ("dark", 320))
+}
 
 ADMIN = "admin-0123456789"
 ALL_OPEN = "for (const each of document.querySelectorAll('details')) each.open = true"
@@ -29,10 +37,10 @@ async def wait_for_answer(page: LivePage, id: str, text: str) -> None:
     await page.wait_until(f"document.querySelector('#{id} .answer').textContent.includes({text!r})")
 
 
-async def test_requests_are_answered() -> None:
+async def test_requests_are_answered(chromium: Browser) -> None:
     async with (
         running_server(WITHOUT_MEMCACHED) as server,
-        live_page(f"{server.url}/docs") as page,
+        live_page(chromium, f"{server.url}/docs") as page,
     ):
         await unfold(page, "publish")
         await page.page.fill("#publish-topic", "news")
@@ -51,10 +59,12 @@ async def test_requests_are_answered() -> None:
 
 
 @pytest.mark.parametrize("id", ["connect", "stream"])
-async def test_subscription_shows_notifications_until_it_is_ended(id: str) -> None:
+async def test_subscription_shows_notifications_until_it_is_ended(
+    chromium: Browser, id: str
+) -> None:
     async with (
         running_server(WITHOUT_MEMCACHED) as server,
-        live_page(f"{server.url}/docs") as page,
+        live_page(chromium, f"{server.url}/docs") as page,
     ):
         await unfold(page, id)
         await page.page.click(f"#{id} .try button")
@@ -68,7 +78,7 @@ async def test_subscription_shows_notifications_until_it_is_ended(id: str) -> No
         assert page.errors == []
 
 
-async def test_token_is_sent_and_never_stored() -> None:
+async def test_token_is_sent_and_never_stored(chromium: Browser) -> None:
     environment = {
         **WITHOUT_MEMCACHED,
         "AIONOTIFY_ADMIN_TOKEN": ADMIN,
@@ -76,7 +86,7 @@ async def test_token_is_sent_and_never_stored() -> None:
     }
     async with (
         running_server(environment) as server,
-        live_page(f"{server.url}/docs") as page,
+        live_page(chromium, f"{server.url}/docs") as page,
     ):
         await unfold(page, "publish")
         await page.page.click("#publish .try button")
@@ -94,11 +104,11 @@ async def test_token_is_sent_and_never_stored() -> None:
         assert await page.page.input_value("#token") == ""
 
 
-async def test_snippets_name_this_server_and_can_be_copied() -> None:
+async def test_snippets_name_this_server_and_can_be_copied(chromium: Browser) -> None:
     """The chosen language is shown in all cards."""
     async with (
         running_server(WITHOUT_MEMCACHED) as server,
-        live_page(f"{server.url}/docs") as page,
+        live_page(chromium, f"{server.url}/docs") as page,
     ):
         await page.page.click("#publish .languages >> text=Python")
         shown = page.page.locator("#retained .sample:visible")
@@ -115,21 +125,23 @@ async def test_snippets_name_this_server_and_can_be_copied() -> None:
         assert "localhost:8000" not in await page.page.inner_text("main")
 
 
-async def test_link_unfolds_a_type() -> None:
+async def test_link_unfolds_a_type(chromium: Browser) -> None:
     async with (
         running_server(WITHOUT_MEMCACHED) as server,
-        live_page(f"{server.url}/docs") as page,
+        live_page(chromium, f"{server.url}/docs") as page,
     ):
         assert not await page.page.is_visible("#type-Gap")
         await page.page.click('#stream a[href="#type-Gap"]')
         await page.page.wait_for_selector("#type-Gap", state="visible")
 
 
-async def test_page_works_below_path_prefix(aiohttp_server: Callable[..., Any]) -> None:
+async def test_page_works_below_path_prefix(chromium: Browser) -> None:
     outer = web.Application()
     outer.add_subapp("/notify", create_app(alone()))
-    server = await aiohttp_server(outer)
-    async with live_page(str(server.make_url("/notify/docs"))) as page:
+    async with (
+        TestServer(outer) as server,
+        live_page(chromium, str(server.make_url("/notify/docs"))) as page,
+    ):
         for id, text in (("publish", "201 Created"), ("health", "healthy")):
             await unfold(page, id)
             await page.page.click(f"#{id} .try button")
@@ -139,10 +151,10 @@ async def test_page_works_below_path_prefix(aiohttp_server: Callable[..., Any]) 
         assert all("/notify/" in each for each in page.urls if each[:5] != "data:")
 
 
-async def test_keyboard_reaches_form_and_sends_it() -> None:
+async def test_keyboard_reaches_form_and_sends_it(chromium: Browser) -> None:
     async with (
         running_server(WITHOUT_MEMCACHED) as server,
-        live_page(f"{server.url}/docs") as page,
+        live_page(chromium, f"{server.url}/docs") as page,
     ):
         await page.page.focus("#publish .copy")
         for key in ("Tab", "Enter", "Tab", "Tab", "Tab", "Tab", "Tab", "Enter"):
@@ -150,12 +162,14 @@ async def test_keyboard_reaches_form_and_sends_it() -> None:
         await wait_for_answer(page, "publish", "201 Created")
 
 
-@pytest.mark.parametrize("look", [*LOOKS.values(), {"viewport": {"width": 320, "height": 640}}])
-async def test_unfolded_page_is_accessible(tmp_path: Path, look: dict[str, Any]) -> None:
+@pytest.mark.parametrize("look", LOOKS.values(), ids=LOOKS)
+async def test_unfolded_page_is_accessible(
+    chromium: Browser, tmp_path: Path, look: dict[str, Any]
+) -> None:
     """With everything unfolded and an answer shown; screenshots are in tmp_path."""
     async with (
         running_server(WITHOUT_MEMCACHED) as server,
-        live_page(f"{server.url}/docs", bypass_csp=True, **look) as page,
+        live_page(chromium, f"{server.url}/docs", bypass_csp=True, **look) as page,
     ):
         await page.page.evaluate(ALL_OPEN)
         for id, text in (("connect", "connected"), ("publish", "201"), ("metrics", "200")):

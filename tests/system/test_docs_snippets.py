@@ -10,13 +10,17 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from playwright.async_api import Browser
 
 from tests.generate.docs_cards import Operation, operations
 from tests.generate.docs_page import DOCUMENT
 from tests.support import ROOT, ServerProcess, eventually, running_server
 from tests.support.browser import WITHOUT_MEMCACHED, live_page, publish
 
-pytestmark = pytest.mark.timeout(20)  # starting a browser takes seconds
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.timeout(20),  # starting a browser takes seconds
+]
 
 LATER = "published later"
 """Published again and again while a snippet runs that subscribes."""
@@ -55,7 +59,7 @@ def source(id: str, language: str, server: ServerProcess) -> str:
     return str(text.replace("localhost:8000", address))
 
 
-def test_every_operation_but_files_has_snippets() -> None:
+async def test_every_operation_but_files_has_snippets() -> None:
     """`/client.js` is for JavaScript, so it has none in Python."""
     languages = {"Shell", "JavaScript", "Python"}
     for id, operation in OPERATIONS.items():
@@ -97,11 +101,11 @@ async def test_program_prints_what_it_asks_for(id: str, language: str, tmp_path:
 
 
 @pytest.mark.parametrize("id", [id for id, language in SNIPPETS if language == "JavaScript"])
-async def test_script_prints_what_it_asks_for(id: str) -> None:
+async def test_script_prints_what_it_asks_for(chromium: Browser, id: str) -> None:
     """In a page of the server that has no policy: the greeting."""
     async with (
         running_server(WITHOUT_MEMCACHED) as server,
-        live_page(f"{server.url}/") as page,
+        live_page(chromium, f"{server.url}/") as page,
     ):
         await publish(server, "published before")
         await page.page.evaluate(KEEP)

@@ -7,6 +7,7 @@ import pytest
 from aionotify.broker.nats import NatsBroker
 from aionotify.hub import Hub
 from aionotify.settings import Settings
+from tests.support import eventually
 from tests.support.broker_contract import BrokerContract, Node, Start
 
 
@@ -19,6 +20,8 @@ async def start(nats_settings: Settings) -> AsyncIterator[Start]:
         hub = Hub(1000, 3600, 100)
         broker = NatsBroker(hub, nats_settings)
         await broker.start()
+        # On a loaded machine, the start may be over before the stream has been read.
+        await eventually(lambda: broker.connected, 8)
         nodes.append(Node(hub, broker))
         return nodes[-1]
 
