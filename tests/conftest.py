@@ -7,9 +7,14 @@ import sysconfig
 from collections.abc import Callable, Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.run import SYSTEM_FOLDERS, extend_path
 from tests.support import ROOT, MemcachedProcess
+
+# The time that an example takes says more about the machine than about the code.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 CHAOS_EXTRA = 45
 """Seconds that the chaos test may take beyond `--chaos-seconds`, to settle and to be judged."""
