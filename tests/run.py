@@ -32,6 +32,7 @@ SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 
 PROGRAMS = {
     # program: (Debian package, how to install it elsewhere)
+    "caddy": ("caddy", "brew install caddy, or dnf install caddy"),
     "chromium": ("chromium", "brew install --cask chromium, or dnf install chromium"),
     "memcached": ("memcached", "brew install memcached, or dnf install memcached"),
     "nginx": ("nginx-light", "brew install nginx, or dnf install nginx"),
@@ -39,6 +40,9 @@ PROGRAMS = {
     "promtool": ("prometheus", "brew install prometheus, or dnf install golang-github-prometheus"),
     "npm": ("npm", "brew install node, dnf install npm, or winget install OpenJS.NodeJS"),
 }
+
+if platform.system() == "Linux":
+    PROGRAMS["systemd-analyze"] = ("systemd", "dnf install systemd")
 
 BENCHMARK = "benchmark (quick, informational)"
 """It fails only if a notification was not delivered.

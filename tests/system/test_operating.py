@@ -1,7 +1,6 @@
-"""The examples of docker/README.md work: proxy, services, alarms, and the old openness."""
+"""The examples of docker/README.md work: proxy, alarms, and the old openness."""
 
 import asyncio
-import configparser
 import io
 import re
 import shutil
@@ -16,7 +15,7 @@ import yaml
 from dotenv import dotenv_values
 from websockets.asyncio.client import connect
 
-from aionotify.settings import Settings, options
+from aionotify.settings import Settings
 from tests.support import ROOT, ServerProcess, eventually, free_port, running_server
 from tests.support.documents import OPERATING, blocks, read
 
@@ -100,40 +99,10 @@ def test_proxy_waits_longer_than_the_heartbeat() -> None:
     assert int(found[1]) > 2 * Settings().heartbeat
 
 
-def test_service_outlasts_the_grace_period() -> None:
-    (text,) = blocks("ini", OPERATING)
-    unit = configparser.ConfigParser(strict=False)
-    unit.optionxform = str  # type: ignore[assignment,method-assign]  # keep the case of names
-    unit.read_string(text)
-    service = unit["Service"]
-    assert service["ExecStart"].endswith(".venv/bin/python -m aionotify")
-    assert int(service["TimeoutStopSec"]) > Settings().shutdown_grace
-    assert service["RestartPreventExitStatus"] == "2"
-
-
 def documents(start: str) -> list[Any]:
     """Return the YAML documents of the block that begins with `start`."""
     (text,) = (each for each in blocks("yaml", OPERATING) if each.startswith(start))
     return list(yaml.safe_load_all(text))
-
-
-def test_deployment_fits_the_server() -> None:
-    deployment, service = documents("apiVersion")
-    spec = deployment["spec"]["template"]["spec"]
-    (container,) = spec["containers"]
-    secret = [each.file_variable for each in options() if each.secret]
-    known = {each.variable for each in options()} | set(secret)
-    assert {each["name"] for each in container["env"]} <= known
-    assert spec["terminationGracePeriodSeconds"] > Settings().shutdown_grace
-    assert spec["enableServiceLinks"] is False
-    for probe in ("readinessProbe", "livenessProbe"):
-        assert container[probe]["httpGet"] == {"path": "/health", "port": Settings().port}
-    user = re.search(r"^USER (\d+)", read("docker/Dockerfile"), re.MULTILINE)
-    assert user
-    assert container["securityContext"]["runAsUser"] == int(user[1])
-    assert container["ports"] == [{"containerPort": service["spec"]["ports"][0]["port"]}]
-    labels = deployment["spec"]["template"]["metadata"]["labels"]
-    assert service["spec"]["selector"] == deployment["spec"]["selector"]["matchLabels"] == labels
 
 
 async def test_metrics_in_the_document_are_those_of_the_server() -> None:

@@ -37,6 +37,8 @@ DEPLOY = "curl -d 'Deploy finished' http://localhost:8000/notifications"
 TESTS = "python3 tests/run.py"
 
 COMPOSE = "docker compose -f docker/compose.yaml up --build"
+TOKENS = "openssl rand -hex 32 > docker/admin_token && openssl rand -hex 32 > docker/user_token"
+COMPOSE_TLS = "DOMAIN=notify.example.com docker compose -f docker/compose.tls.yaml up --build"
 BUILD = "docker build -f docker/Dockerfile -t aionotify ."
 RUN = "docker run --rm -p 127.0.0.1:8000:8000 aionotify"
 HOSTS = "MEMCACHED_HOST=cache1,cache2:11300 .venv/bin/python -m aionotify"
@@ -50,7 +52,7 @@ CHECK = 'echo "$TOKEN" | .venv/bin/python -m aionotify token --check -'
 
 COMMANDS = {
     README: [INSTALL, SUBSCRIBE, PUBLISH, HEALTH, MESSAGES, DEPLOY, TESTS],
-    OPERATING: [COMPOSE, BUILD, RUN, HOSTS, TOKEN, SECRET, MAKE, CHECK],
+    OPERATING: [COMPOSE, BUILD, RUN, TOKENS, COMPOSE_TLS, HOSTS, TOKEN, SECRET, MAKE, CHECK],
 }
 """Each of these is run by a test below, or in test_jwt_recipe.py.
 
@@ -175,7 +177,7 @@ def test_hosts_command_names_the_hosts() -> None:
 
 
 def test_docker_commands_name_existing_files() -> None:
-    for command in (COMPOSE, BUILD):
+    for command in (COMPOSE, COMPOSE_TLS, BUILD):
         words = shlex.split(command)
         assert (ROOT / words[words.index("-f") + 1]).is_file()
 
@@ -185,6 +187,20 @@ def test_token_command_makes_a_valid_token() -> None:
     token = printed.stdout.strip()
     settings, hints = read_settings({}, None, {"AIONOTIFY_ADMIN_TOKEN": token})
     assert settings.admin_tokens == (token,)
+    assert hints == []
+
+
+def test_token_files_are_those_of_the_public_server(tmp_path: Path) -> None:
+    """Under `docker/`, where compose.tls.yaml looks for them."""
+    (tmp_path / "docker").mkdir()
+    subprocess.run(TOKENS, shell=True, cwd=tmp_path, check=True)
+    files = {
+        f"{kind}_TOKEN_FILE": tmp_path / "docker" / f"{kind.lower()}_token"
+        for kind in ("ADMIN", "USER")
+    }
+    variables = {f"AIONOTIFY_{name}": str(path) for name, path in files.items()}
+    settings, hints = read_settings({}, None, variables)
+    assert len(settings.admin_tokens) == len(settings.user_tokens) == 1
     assert hints == []
 
 

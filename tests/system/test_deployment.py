@@ -1,0 +1,163 @@
+"""The files for operators work: the systemd unit, the Kubernetes manifests, and Caddy with TLS."""
+
+import asyncio
+import configparser
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import yaml
+
+from aionotify.settings import Settings, options
+from tests.support import ROOT, eventually, free_port, running_server
+from tests.support.browser import WITHOUT_MEMCACHED, live_page, publish
+from tests.support.documents import read
+
+UNIT = "docker/aionotify.service"
+MAX_EXPOSURE = 2.0
+"""Of 10, as `systemd-analyze security` judges it; without the hardening, it is 9.2."""
+
+STREAMS = 8
+"""More than a browser opens over HTTP/1.1: six."""
+
+
+SUBSCRIBE = """([streams, server]) => {
+  window.seen = [];
+  const show = ({ data }) => seen.push(data);
+  for (let number = 0; number < streams; number++) new EventSource("events").onmessage = show;
+  new WebSocket(`${server}/ws`).onmessage = show;
+}"""
+"""JavaScript that opens event streams, and a WebSocket."""
+
+
+def unit() -> configparser.SectionProxy:
+    """Return the settings of the service."""
+    parser = configparser.ConfigParser(strict=False)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]  # keep the case of names
+    parser.read_string(read(UNIT))
+    return parser["Service"]
+
+
+def test_service_outlasts_the_grace_period() -> None:
+    service = unit()
+    assert service["ExecStart"].endswith(".venv/bin/python -m aionotify")
+    assert int(service["TimeoutStopSec"]) > Settings().shutdown_grace
+    assert service["RestartPreventExitStatus"] == "2"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="systemd is for Linux")
+def test_systemd_accepts_the_unit_and_calls_it_safe(tmp_path: Path) -> None:
+    program = shutil.which("systemd-analyze")
+    assert program, f"systemd-analyze is missing: python3 {ROOT / 'tests/run.py'}"
+    # It wants the program and its folder to exist.
+    path = tmp_path / "aionotify.service"
+    text = read(UNIT).replace("/opt/aionotify/.venv/bin/python", sys.executable)
+    path.write_text(text.replace("/opt/aionotify", str(ROOT)), encoding="utf-8")
+    threshold = f"--threshold={MAX_EXPOSURE * 10:.0f}"
+    for command in (["verify"], ["security", "--offline=true", threshold]):
+        done = subprocess.run(
+            [program, "--no-pager", *command, str(path)], capture_output=True, encoding="utf-8"
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "Unknown" not in done.stderr, done.stderr
+
+
+def test_deployment_fits_the_server() -> None:
+    deployment, service = yaml.safe_load_all(read("docker/kubernetes.yaml"))
+    spec = deployment["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    secret = [each.file_variable for each in options() if each.secret]
+    known = {each.variable for each in options()} | set(secret)
+    assert {each["name"] for each in container["env"]} <= known
+    assert spec["terminationGracePeriodSeconds"] > Settings().shutdown_grace
+    assert spec["enableServiceLinks"] is False
+    for probe in ("readinessProbe", "livenessProbe"):
+        assert container[probe]["httpGet"] == {"path": "/health", "port": Settings().port}
+    user = re.search(r"^USER (\d+)", read("docker/Dockerfile"), re.MULTILINE)
+    assert user
+    assert container["securityContext"]["runAsUser"] == int(user[1])
+    assert container["ports"] == [{"containerPort": service["spec"]["ports"][0]["port"]}]
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    assert service["spec"]["selector"] == deployment["spec"]["selector"]["matchLabels"] == labels
+
+
+@asynccontextmanager
+async def running_caddy(upstream: int, folder: Path) -> AsyncIterator[str]:
+    """Run Caddy with `docker/Caddyfile` in front of the port `upstream`, and yield its URL."""
+    program = shutil.which("caddy")
+    assert program, f"caddy is missing: python3 {ROOT / 'tests/run.py'}"
+    port = free_port()
+    environment = {
+        **os.environ,
+        "HOME": str(folder),
+        "XDG_DATA_HOME": str(folder),
+        "XDG_CONFIG_HOME": str(folder),
+        "DOMAIN": f"localhost:{port}",
+        "UPSTREAM": f"127.0.0.1:{upstream}",
+    }
+    adapted = await asyncio.to_thread(
+        subprocess.run,
+        [program, "adapt", "--validate", "--config", str(ROOT / "docker" / "Caddyfile")],
+        env=environment,
+        capture_output=True,
+        check=True,
+    )
+    path = folder / "caddy.json"
+    path.write_text(json.dumps(without_traces(json.loads(adapted.stdout))), encoding="utf-8")
+    with (folder / "caddy.log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            *(program, "run", "--config", str(path)), env=environment, stdout=log, stderr=log
+        )
+    try:
+        await eventually(lambda: answers(port), 10, "Caddy listens")
+        yield f"https://localhost:{port}"
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+def without_traces(document: dict[str, Any]) -> dict[str, Any]:
+    """Return the configuration such that Caddy leaves nothing on this machine.
+
+    Neither its own authority among the trusted ones, nor a redirect on port 80, nor port 2019.
+    """
+    (server,) = document["apps"]["http"]["servers"].values()
+    server["automatic_https"] = {"disable_redirects": True}
+    authorities = {"local": {"install_trust": False}}
+    document["apps"]["pki"] = {"certificate_authorities": authorities}
+    return {**document, "admin": {"disabled": True}}
+
+
+async def answers(port: int) -> bool:
+    """Return whether a TLS server answers."""
+    try:
+        async with aiohttp.request("GET", f"https://localhost:{port}/health", ssl=False) as found:
+            return found.status == 200
+    except aiohttp.ClientError:
+        return False
+
+
+@pytest.mark.timeout(30)  # Caddy makes certificates, and a browser starts
+async def test_browser_gets_more_streams_than_six_through_caddy(tmp_path: Path) -> None:
+    """TLS and HTTP/2 come from docker/Caddyfile; a WebSocket and the client's address pass."""
+    environment = {**WITHOUT_MEMCACHED, "AIONOTIFY_TRUSTED_PROXIES": "1"}
+    async with (
+        running_server(environment) as server,
+        running_caddy(server.port, tmp_path) as url,
+        live_page(f"{url}/docs", ignore_https_errors=True) as page,
+    ):
+        protocol = "performance.getEntriesByType('navigation')[0].nextHopProtocol"
+        assert await page.page.evaluate(protocol) == "h2"
+        await page.page.evaluate(SUBSCRIBE, [STREAMS, url.replace("https", "wss")])
+        await publish(server, "through Caddy")
+        await page.wait_until(f"seen.length === {STREAMS} + 1")
+        assert all("through Caddy" in each for each in await page.page.evaluate("seen"))
