@@ -25,7 +25,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
-NODE_PACKAGES = ("wscat@6.1.0", "axe-core@4.14.1")
+NODE_PACKAGES = ("wscat@6.1.0", "axe-core@4.14.1", "@redocly/cli@2.77.0")
 NPM_OPTIONS = ("--silent", "--no-audit", "--no-fund")
 SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 """Debian has nginx here, and leaves these folders out of the PATH of ordinary users."""

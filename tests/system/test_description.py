@@ -1,4 +1,4 @@
-"""`openapi.json` is true: schemathesis compares the responses of a running server with it."""
+"""`openapi.json` is true: schemathesis compares a running server with it, and a linter reads it."""
 
 import asyncio
 import json
@@ -13,6 +13,9 @@ from tests.support import ROOT, ServerProcess, running_server
 WITHOUT_MEMCACHED = {"MEMCACHED_HOST": "127.0.0.1:1"}
 ADMIN, USER = "admin-0123456789", "user-0123456789a"
 TOKENS = {**WITHOUT_MEMCACHED, "AIONOTIFY_ADMIN_TOKEN": ADMIN, "AIONOTIFY_USER_TOKEN": USER}
+DOCUMENT = ROOT / "aionotify" / "web" / "openapi.json"
+NOTIFICATION = "components/schemas/Notification"
+"""The only frame that is also in a response."""
 HOOKS = "tests.support.schemathesis_hooks"
 
 
@@ -44,8 +47,33 @@ async def test_responses_match_openapi(kind: str, tmp_path: Path) -> None:
     arguments = ("-H", f"Authorization: Bearer {ADMIN}") if kind == "with a token" else ()
     async with running_server(WITHOUT_MEMCACHED if kind == "open" else TOKENS) as server:
         output = await schemathesis(server, tmp_path, *arguments)
-        document = json.loads((ROOT / "aionotify" / "web" / "openapi.json").read_bytes())
+        document = json.loads(DOCUMENT.read_bytes())
         operations = sum(len(methods) for methods in document["paths"].values())
         skipped = ["GET /ws", "GET /events", "GET /openapi.json"]
         assert f"Tested: {operations - len(skipped)}\n" in output
         assert "Traceback" not in server.output()
+
+
+async def test_linter_finds_only_what_openapi_cannot_say() -> None:
+    """No license has been chosen, and OpenAPI has no words for a WebSocket and its frames."""
+    program = shutil.which("redocly")
+    assert program, f"redocly is missing: python3 {ROOT / 'tests/run.py'}"
+    quiet = {"REDOCLY_TELEMETRY": "off", "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true"}
+    process = await asyncio.create_subprocess_exec(
+        *(program, "lint", "--format=json", str(DOCUMENT)),
+        env={**os.environ, **quiet},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    printed, _ = await process.communicate()
+    found = {
+        (each["ruleId"], each["location"][0]["pointer"].removeprefix("#/"))
+        for each in json.loads(printed)["problems"]
+    }
+    frames = json.loads(DOCUMENT.read_bytes())["paths"]["/ws"]["get"]["x-frames"]
+    unused = {each["$ref"].removeprefix("#/") for side in frames.values() for each in side}
+    assert found == {
+        ("info-license", "info"),
+        ("operation-2xx-response", "paths/~1ws/get/responses"),
+        *(("no-unused-components", each) for each in unused - {NOTIFICATION}),
+    }
