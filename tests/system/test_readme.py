@@ -23,7 +23,7 @@ from tests.support import (
     free_port,
     running_server,
 )
-from tests.support.documents import OPERATING, README, blocks, commands, copy_project, read
+from tests.support.documents import OPERATING, README, blocks, commands, read
 
 INSTALL = (
     "python3 -m venv .venv && .venv/bin/pip install -r requirements.txt "
@@ -31,6 +31,8 @@ INSTALL = (
 )
 SUBSCRIBE = "wscat -c ws://localhost:8000/ws"
 PUBLISH = "wscat -c 'ws://localhost:8000/ws?client=admin' -x 'Hello from an admin'"
+STREAM = "curl -N http://localhost:8000/events"
+HELLO = "curl -d 'Hello' http://localhost:8000/notifications"
 HEALTH = "curl http://localhost:8000/health"
 MESSAGES = "curl http://localhost:8000/messages"
 DEPLOY = "curl -d 'Deploy finished' http://localhost:8000/notifications"
@@ -51,10 +53,10 @@ MAKE = (
 CHECK = 'echo "$TOKEN" | .venv/bin/python -m aionotify token --check -'
 
 COMMANDS = {
-    README: [INSTALL, SUBSCRIBE, PUBLISH, HEALTH, MESSAGES, DEPLOY, TESTS],
+    README: [INSTALL, STREAM, HELLO, MESSAGES, SUBSCRIBE, PUBLISH, DEPLOY, TESTS],
     OPERATING: [COMPOSE, BUILD, RUN, TOKENS, COMPOSE_TLS, HOSTS, TOKEN, SECRET, MAKE, CHECK],
 }
-"""Each of these is run by a test below, or in test_jwt_recipe.py.
+"""Each of these is run by a test below, in test_tour.py, or in test_jwt_recipe.py.
 
 test_contributing.py has those for developers.
 """
@@ -137,36 +139,6 @@ async def test_wscat_and_curl_commands_work(server: ServerProcess) -> None:
 
 async def connected(server: ServerProcess, count: int) -> bool:
     return f'"connected_websockets":{count}' in await output(here(HEALTH, server))
-
-
-@pytest.mark.timeout(90)  # installs from the package index
-async def test_first_command_installs_and_starts_the_server(tmp_path: Path) -> None:
-    """In a path with a space."""
-    folder = tmp_path / "a clone"
-    folder.mkdir()
-    copy_project(folder)
-    port = free_port()
-    environment = {**os.environ, "AIONOTIFY_PORT": str(port)}
-    log = tmp_path / "log"
-    with log.open("wb") as printed:
-        process = await asyncio.create_subprocess_shell(
-            INSTALL.replace("python3", shlex.quote(sys.executable), 1),
-            cwd=folder,
-            env=environment,
-            stdout=printed,
-            stderr=printed,
-            start_new_session=True,
-        )
-    try:
-        await eventually(
-            lambda: f"listening on http://localhost:{port}" in log.read_text(),
-            80,
-            "the server listens",
-        )
-    finally:
-        os.killpg(process.pid, signal.SIGINT)
-        await process.wait()
-    assert "stopped" in log.read_text()
 
 
 def test_hosts_command_names_the_hosts() -> None:
