@@ -91,7 +91,7 @@ async def test_program_prints_what_it_asks_for(id: str, language: str, tmp_path:
             )
         try:
             await wait_for(id, language, server, printed)
-            if PRINTED[id] != LATER:
+            if expected(id, language) != LATER:
                 assert await process.wait() == 0
         finally:
             if process.returncode is None:
@@ -118,15 +118,20 @@ async def test_script_prints_what_it_asks_for(chromium: Browser, id: str) -> Non
         assert page.unexpected_errors() == []
 
 
+def expected(id: str, language: str) -> str:
+    """Return the text that a snippet prints."""
+    return SOURCES.get((id, language), PRINTED[id])
+
+
 async def wait_for(
     id: str, language: str, server: ServerProcess, output: Callable[[], Awaitable[str]]
 ) -> None:
     """Wait until the output has the text that PRINTED expects."""
-    expected = SOURCES.get((id, language), PRINTED[id])
+    text = expected(id, language)
 
     async def is_there() -> bool:
-        if expected == LATER:
+        if text == LATER:
             await publish(server, LATER)
-        return expected in await output()
+        return text in await output()
 
-    await eventually(is_there, 10, f"{expected!r} in the output of {id} in {language}")
+    await eventually(is_there, 10, f"{text!r} in the output of {id} in {language}")
