@@ -16,6 +16,7 @@ from typing import Any
 import aiohttp
 import pytest
 import yaml
+from playwright.async_api import Browser
 
 from aionotify.settings import Settings, options
 from tests.support import ROOT, eventually, free_port, running_server
@@ -146,14 +147,17 @@ async def answers(port: int) -> bool:
         return False
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.timeout(30)  # Caddy makes certificates, and a browser starts
-async def test_browser_gets_more_streams_than_six_through_caddy(tmp_path: Path) -> None:
+async def test_browser_gets_more_streams_than_six_through_caddy(
+    chromium: Browser, tmp_path: Path
+) -> None:
     """TLS and HTTP/2 come from docker/Caddyfile; a WebSocket and the client's address pass."""
     environment = {**WITHOUT_MEMCACHED, "AIONOTIFY_TRUSTED_PROXIES": "1"}
     async with (
         running_server(environment) as server,
         running_caddy(server.port, tmp_path) as url,
-        live_page(f"{url}/docs", ignore_https_errors=True) as page,
+        live_page(chromium, f"{url}/docs", ignore_https_errors=True) as page,
     ):
         protocol = "performance.getEntriesByType('navigation')[0].nextHopProtocol"
         assert await page.page.evaluate(protocol) == "h2"
