@@ -25,8 +25,8 @@ RECONNECT_TIMEOUT = 15
 WATCH_INTERVAL = 5_000
 """Milliseconds between the looks of the client at its connection."""
 
-NOTICED_WITHIN = 60_000
-"""Milliseconds in which a dead connection must be noticed: two heartbeats, and two looks."""
+NOTICED_WITHIN = 65_000
+"""Milliseconds in which a dead connection must be noticed: two heartbeats, and three looks."""
 
 
 @asynccontextmanager
