@@ -61,7 +61,7 @@ def test_systemd_accepts_the_unit_and_calls_it_safe(tmp_path: Path) -> None:
     assert program, f"systemd-analyze is missing: python3 {ROOT / 'tests/run.py'}"
     # It wants the program and its folder to exist.
     path = tmp_path / "aionotify.service"
-    text = read(UNIT).replace("/opt/aionotify/.venv/bin/python", sys.executable)
+    text = read(UNIT).replace("/opt/aionotify/.venv/bin/python", f'"{sys.executable}"')
     path.write_text(text.replace("/opt/aionotify", str(ROOT)), encoding="utf-8")
     threshold = f"--threshold={MAX_EXPOSURE * 10:.0f}"
     for command in (["verify"], ["security", "--offline=true", threshold]):
