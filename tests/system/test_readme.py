@@ -42,6 +42,8 @@ COMPOSE = "docker compose -f docker/compose.yaml up --build"
 TOKENS = "openssl rand -hex 32 > docker/admin_token && openssl rand -hex 32 > docker/user_token"
 COMPOSE_TLS = "DOMAIN=notify.example.com docker compose -f docker/compose.tls.yaml up --build"
 BUILD = "docker build -f docker/Dockerfile -t aionotify ."
+PASSWORD = 'export NATS_PASSWORD="$(openssl rand -hex 24)"'
+CLUSTER = "docker compose -f docker/compose.cluster.yaml up --build"
 RUN = "docker run --rm -p 127.0.0.1:8000:8000 aionotify"
 HOSTS = "MEMCACHED_HOST=cache1,cache2:11300 .venv/bin/python -m aionotify"
 TOKEN = "openssl rand -hex 32"
@@ -54,9 +56,13 @@ CHECK = 'echo "$TOKEN" | .venv/bin/python -m aionotify token --check -'
 
 COMMANDS = {
     README: [INSTALL, STREAM, HELLO, MESSAGES, SUBSCRIBE, PUBLISH, DEPLOY, TESTS],
-    OPERATING: [COMPOSE, BUILD, RUN, TOKENS, COMPOSE_TLS, HOSTS, TOKEN, SECRET, MAKE, CHECK],
+    OPERATING: [
+        *(COMPOSE, BUILD, RUN, TOKENS, COMPOSE_TLS, HOSTS, PASSWORD, CLUSTER),
+        *(TOKEN, SECRET, MAKE, CHECK),
+    ],
 }
-"""Each of these is run by a test below, in test_tour.py, or in test_jwt_recipe.py.
+"""Each of these is run by a test below, in test_tour.py, test_jwt_recipe.py or
+test_compose_cluster.py.
 
 test_contributing.py has those for developers.
 """
@@ -149,7 +155,7 @@ def test_hosts_command_names_the_hosts() -> None:
 
 
 def test_docker_commands_name_existing_files() -> None:
-    for command in (COMPOSE, COMPOSE_TLS, BUILD):
+    for command in (COMPOSE, COMPOSE_TLS, CLUSTER, BUILD):
         words = shlex.split(command)
         assert (ROOT / words[words.index("-f") + 1]).is_file()
 
