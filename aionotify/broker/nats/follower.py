@@ -69,6 +69,8 @@ class Follower:
         self._live_bytes = 0
         self._news = asyncio.Event()
         self._asked = False
+        self._same_stream = False
+        """Whether the leader has said, during this fill, that the stream is still the same."""
         self._confirmed = float("-inf")
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
         self._numbers = itertools.count()
@@ -118,7 +120,9 @@ class Follower:
                 await self._step()
                 self._stats.lag = self._progress.newest - self._progress.last
             except BrokerError as error:
-                # The next question is asked after a moment of silence.
+                # Ask again, even if there is no silence: under steady traffic, a node that was
+                # started without a leader would never begin.
+                self._asked = True
                 self.problem = str(error)
                 await self._is_news(SILENCE / 2)
             except Exception as error:
@@ -171,6 +175,7 @@ class Follower:
     async def _fill(self, target: int) -> None:
         """Fetch everything up to the number `target`."""
         self._stats.fills += self.started
+        self._same_stream = False
         lagging = 0
         while self._progress.last < target:
             before = self._progress.last
@@ -194,6 +199,15 @@ class Follower:
             return False
         if step is Step.TAKE:
             if self.started and message.place.seq > self._progress.last + 1:
+                # Removed by the limits of the stream, or it is another one with higher numbers.
+                # Without this, steady traffic would carry the node into a new stream unnoticed:
+                # the leader is asked in silence only.
+                if not self._same_stream:
+                    info = await self._remote.info()
+                    if info.created != self._progress.created:
+                        await self._restart(info)
+                        return False
+                    self._same_stream = True
                 await self._delivery.lost(message.place.seq - 1)
             await self._take(message)
         return True
@@ -214,12 +228,13 @@ class Follower:
 
     async def _restart(self, info: Info) -> None:
         """Begin anew behind the last message that was delivered, by its time."""
-        self._stats.went_back += 1
         first = await self._remote.after_time(self._progress.last_time)
         complete_since = info.last_seq if first is None else first - 1
+        self._stats.went_back += 1
         self._progress.begin(info.created, complete_since)
         self._delivery.restart(complete_since)
         self._release()
+        self._asked = True  # for what the new stream has already
         logger.warning(
             "the stream was deleted or is an older copy: clients get a gap, and continue at id %d",
             complete_since,

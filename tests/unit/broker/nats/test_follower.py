@@ -7,6 +7,9 @@ import pytest
 from nats.aio.client import Client
 
 import aionotify.broker.nats.follower
+from aionotify.broker.nats.remote import Remote
+from aionotify.broker.nats.stream import Info
+from aionotify.errors import NoAnswer
 from aionotify.settings import Settings
 from tests.support.broker_contract import Node, drafts, retained
 from tests.support.nats_nodes import other_program, running_node
@@ -76,6 +79,49 @@ async def test_deleted_stream_is_a_gap(nats_settings: Settings) -> None:
         history = node.broker.open("main").history
         assert history.after(before)[1] is False
         assert history.after(after)[1] is True
+
+
+async def test_deletion_is_noticed_under_steady_traffic(
+    nats_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The leader is asked in silence, and there is none: the hole before the message tells."""
+    monkeypatch.setattr(aionotify.broker.nats.follower, "SILENCE", 1000)
+    async with running_node(nats_settings) as node, other_program(nats_settings) as nats:
+        (before,) = await publish(node, "a")
+        await delete(nats, nats_settings)
+        await node.broker._remote.info()  # type: ignore[attr-defined]  # creates it
+        await publish(node, "b")
+        assert retained(node) == ["b"]
+        assert node.broker.open("main").history.after(before)[1] is False
+        assert node.broker.stats.went_back == 1  # type: ignore[attr-defined]
+
+
+async def test_node_starts_under_steady_traffic(
+    nats_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is no leader when it asks first, and then never a moment of silence."""
+    async with running_node(nats_settings) as one:
+        monkeypatch.setattr(aionotify.broker.nats.follower, "SILENCE", 1000)
+        faults = iter([NoAnswer("no leader")])
+        answer = Remote.info
+
+        async def info(remote: Remote, *, create: bool = True) -> Info:
+            for error in faults:
+                raise error
+            return await answer(remote, create=create)
+
+        monkeypatch.setattr(Remote, "info", info)
+
+        async def publish_always() -> None:
+            while True:
+                await publish(one, "x")
+
+        async with asyncio.TaskGroup() as group:
+            traffic = group.create_task(publish_always())
+            async with running_node(nats_settings) as two:
+                started = two.broker._follower.started  # type: ignore[attr-defined]
+            traffic.cancel()
+        assert started
 
 
 async def test_removed_messages_are_a_gap(nats_settings: Settings) -> None:
