@@ -45,6 +45,7 @@ class Access:
     def __init__(self, settings: Settings) -> None:
         """Read the settings once."""
         self.authenticator = Authenticator(settings)
+        self._anyone = Identity(self.authenticator.anonymous)
         self._accepts_jwts = settings.accepts_jwts
         self._allowed_origins = frozenset(settings.allowed_origins)
         self._named_origins = self._allowed_origins - {ANY_ORIGIN, NULL_ORIGIN}
@@ -112,6 +113,10 @@ class Access:
 
     async def authenticate(self, request: web.Request) -> None:
         """Find out what `request` may do. The methods above need it. Raises Unavailable."""
+        if self.authenticator.is_open:
+            # Looking for tokens takes 3 µs of the 90 that publishing takes.
+            request[_IDENTITY] = self._anyone
+            return
         tokens = tokens_of(request, with_cookie=self._trusts_cookie(request))
         request[_IDENTITY] = await self.authenticator.identify(tokens)
 

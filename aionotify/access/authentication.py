@@ -48,6 +48,11 @@ class Authenticator:
         )
         """What a request without a valid token may do."""
 
+    @property
+    def is_open(self) -> bool:
+        """Whether tokens change nothing: none is configured, and no key for JWTs."""
+        return not (self._admin_digests or self._user_digests or self._verifier)
+
     def _make_verifier(self, settings: Settings) -> "Verifier":
         # Here, because PyJWT may be missing: it is an optional extra.
         from aionotify.access.jwt import ConfiguredKeys, Verifier
