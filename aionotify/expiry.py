@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from aionotify.eventstream import EventStream
 from aionotify.frames import CloseCode
 from aionotify.grants import Grant
-from aionotify.subscriber import State
+from aionotify.subscriber import State, Subscriber
 from aionotify.websocket import CLOSE_TIMEOUT, WebSocketSubscriber
 from aionotify.yielding import yielding
 
@@ -72,25 +72,24 @@ class Expiry:
                 self._earliest = min(self._earliest, expires)
 
 
-class ExpiringWebSocket(WebSocketSubscriber):
-    """A WebSocket client whose token expires."""
+class _Expiring(Subscriber):
+    """The part that both kinds of clients share. It has no slots, or they could not have it."""
 
-    __slots__ = ("_expiry", "grant")
+    __slots__ = ()
+
+    _expiry: Expiry
+    grant: Grant
 
     def __init__(self, grant: Grant, expiry: Expiry, *args: Any, **options: Any) -> None:
-        """Create a WebSocket client with `args` and `options`, and with the grant of its token."""
+        """Create a client with `args` and `options`, and with the grant of its token."""
         super().__init__(*args, **options)
-        self.grant = grant
-        self._expiry = expiry
+        # mypy does not look for slots in subclasses.
+        self.grant, self._expiry = grant, expiry  # type: ignore[misc]
 
     @property
     def expires(self) -> int | None:
         """The time at which its token expires, in seconds since the epoch."""
         return self.grant.expires
-
-    def may_publish(self, topic: str) -> bool:
-        """Return whether the client asked to be an admin, and its token allows it."""
-        return self.admin and self.grant.may_publish(topic)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take over `transport`, and watch the end of the token."""
@@ -101,6 +100,20 @@ class ExpiringWebSocket(WebSocketSubscriber):
         """Unsubscribe the client, and forget its token."""
         super().connection_lost(exc)
         self._expiry.remove(self)
+
+    def expire(self) -> None:
+        """End the connection, because the token has expired."""
+        raise NotImplementedError
+
+
+class ExpiringWebSocket(_Expiring, WebSocketSubscriber):
+    """A WebSocket client whose token expires."""
+
+    __slots__ = ("_expiry", "grant")
+
+    def may_publish(self, topic: str) -> bool:
+        """Return whether the client asked to be an admin, and its token allows it."""
+        return self.admin and self.grant.may_publish(topic)
 
     def renew(self, grant: Grant) -> None:
         """Replace the grant, unless the connection is being closed."""
@@ -113,31 +126,10 @@ class ExpiringWebSocket(WebSocketSubscriber):
         self.close(CloseCode.TOKEN_EXPIRED, REASON)
 
 
-class ExpiringEventStream(EventStream):
+class ExpiringEventStream(_Expiring, EventStream):
     """An SSE client whose token expires."""
 
     __slots__ = ("_expiry", "grant")
-
-    def __init__(self, grant: Grant, expiry: Expiry, *args: Any, **options: Any) -> None:
-        """Create an SSE client with `args` and `options`, and with the grant of its token."""
-        super().__init__(*args, **options)
-        self.grant = grant
-        self._expiry = expiry
-
-    @property
-    def expires(self) -> int | None:
-        """The time at which its token expires, in seconds since the epoch."""
-        return self.grant.expires
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take over `transport`, and watch the end of the token."""
-        super().connection_made(transport)
-        self._expiry.add(self)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Unsubscribe the client, and forget its token."""
-        super().connection_lost(exc)
-        self._expiry.remove(self)
 
     def expire(self) -> None:
         """End the stream. The client reconnects, and gets 401 unless it has a new token."""
