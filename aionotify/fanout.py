@@ -5,8 +5,7 @@ import time
 from typing import Protocol
 
 from aionotify.encoders import Encoder
-from aionotify.stats import DisconnectReason
-from aionotify.subscriber import State
+from aionotify.subscriber import WRITE_ERRORS, State, disconnect_broken
 from aionotify.topic import Batches, Topic
 
 TIME_SLICE = 0.004
@@ -124,9 +123,8 @@ class Fanout:
                 try:
                     subscriber.write(batch, end)
                     delivered += end - cursor
-                except (OSError, RuntimeError) as error:  # the transport is in no state to write
-                    message = f"the connection is broken: {error}"
-                    subscriber.disconnect(message, DisconnectReason.BROKEN)
+                except WRITE_ERRORS as error:
+                    disconnect_broken(subscriber, error)
                 if end < head and subscriber.state is is_open:
                     pending.append(subscriber)
             if not pending:

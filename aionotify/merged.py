@@ -10,7 +10,7 @@ from aionotify.encoders import MAX_BATCH, Encoder
 from aionotify.notification import Notification
 from aionotify.stats import DisconnectReason, Stats
 from aionotify.streams import Batch, Event, following, gap_place, is_complete
-from aionotify.subscriber import State, Subscriber
+from aionotify.subscriber import WRITE_ERRORS, State, Subscriber, disconnect_broken
 from aionotify.topic import Topic
 
 OPENING_GAP = -1
@@ -99,9 +99,8 @@ class MergedTopics:
             return
         try:
             self._write_next()
-        except (OSError, RuntimeError) as error:  # the transport is in no state to write
-            message = f"the connection is broken: {error}"
-            self.subscriber.disconnect(message, DisconnectReason.BROKEN)
+        except WRITE_ERRORS as error:
+            disconnect_broken(self.subscriber, error)
 
     def is_current(self, except_for: "TopicCursor | None" = None) -> bool:
         """Return whether the client has everything, in all topics or in all but one."""

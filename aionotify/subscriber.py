@@ -59,6 +59,10 @@ class Feed(Protocol):
         """Stop delivery to `subscriber`. May be called more than once."""
 
 
+WRITE_ERRORS = (OSError, RuntimeError)
+"""The errors of a transport that is in no state to be written to."""
+
+
 class Follower(Protocol):
     """A cursor into the history of one topic, as the topic and the fan-out see it.
 
@@ -94,6 +98,11 @@ class Follower(Protocol):
 
     def disconnect(self, message: str, reason: DisconnectReason) -> None:
         """Abort the connection of the client."""
+
+
+def disconnect_broken(follower: Follower, error: Exception) -> None:
+    """Disconnect the client of `follower`: its transport is in no state to be written to."""
+    follower.disconnect(f"the connection is broken: {error}", DisconnectReason.BROKEN)
 
 
 class Subscriber(asyncio.Protocol):

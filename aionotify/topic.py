@@ -10,8 +10,8 @@ from aionotify.encoders import MAX_BATCH, Encoder, ReplayEncoder
 from aionotify.history import History
 from aionotify.notification import Notification
 from aionotify.recents import Snapshot
-from aionotify.stats import DisconnectReason, Stats
-from aionotify.subscriber import Follower, State, Subscriber
+from aionotify.stats import Stats
+from aionotify.subscriber import WRITE_ERRORS, Follower, State, Subscriber, disconnect_broken
 
 MAX_CACHED_BATCHES = 16
 """Encoded batches kept during one slice: a mebibyte at most."""
@@ -215,9 +215,8 @@ class Topic:
                 batch, end = batches.get(subscriber.encoder, subscriber.cursor)
                 try:
                     self.write_next(subscriber, batch, end)
-                except (OSError, RuntimeError) as error:  # the transport is in no state to write
-                    message = f"the connection is broken: {error}"
-                    subscriber.disconnect(message, DisconnectReason.BROKEN)
+                except WRITE_ERRORS as error:
+                    disconnect_broken(subscriber, error)
             if subscriber.state is State.REPLAYING:
                 if subscriber.cursor < self.history.head:
                     self.replaying.append(subscriber)
