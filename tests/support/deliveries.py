@@ -5,23 +5,16 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import invariant, precondition, rule
 
-import aionotify.fanout
 from aionotify.eventstream import EventStream
 from tests.support.builders import STALL_TIMEOUT, LiveTopic
-from tests.support.loop import hand_turned
+from tests.support.connections import SIZES, Connections
 from tests.support.transport import FakeTransport
 
 HEAD = b"head\n\n"
 MESSAGE = re.compile(rb"\[Notification\] (\d+)\.")
-SIZES = [0, 10, 40_000, 70_000]
-"""Padding of messages: nothing, little, and around the 64 KiB that one write carries at most."""
-
-CLIENTS = st.integers(0, 50)
-"""The index of a client, modulo their number."""
 
 
 def numbers(data: bytes) -> list[int]:
@@ -105,26 +98,21 @@ class StreamClient:
         self.events.append(data)
 
 
-class Deliveries(RuleBasedStateMachine):
+class Deliveries(Connections):
     """Publish, subscribe, resume, lag, drain, disconnect and turns of the loop, in any order.
 
     Clients of both kinds follow one topic, so that they meet in the passes of the fan-out.
     """
 
-    @initialize(limit=st.integers(1, 8), max_bytes=st.sampled_from([1000, 100_000, 1 << 20]))
-    def start(self, limit: int, max_bytes: int) -> None:
-        self.context = hand_turned()
-        self.loop = self.context.__enter__()
-        self.patch = pytest.MonkeyPatch()
-        # Every slice of a pass ends after two subscribers, so that turns fall in between.
-        self.patch.setattr(aionotify.fanout, "TIME_SLICE", -1)
-        self.patch.setattr(aionotify.fanout, "REPLAY_SLICE", -1)
-        self.patch.setattr(aionotify.fanout, "CLOCK_CHECK_EVERY", 2)
+    def create(self, limit: int, max_bytes: int) -> None:
+        """Create the topics, and no client yet."""
         self.live = LiveTopic(limit, max_bytes)
         self.clients: list[TextClient | StreamClient] = []
 
-    def client(self, at: int) -> FakeTransport:
-        return self.clients[at % len(self.clients)].transport
+    @property
+    def transports(self) -> list[FakeTransport]:
+        """The connections of all clients."""
+        return [each.transport for each in self.clients]
 
     @rule(room=st.sampled_from([float("inf"), float("inf"), 0, 30, 5000]))
     def subscribe(self, room: float) -> None:
@@ -152,37 +140,9 @@ class Deliveries(RuleBasedStateMachine):
         position = len(ids) - len(recents)
         self.clients.append(StreamClient(transport, position, len(ids), False))
 
-    @precondition(lambda self: self.clients)
-    @rule(at=CLIENTS)
-    def catch_up(self, at: int) -> None:
-        """Write to a client outside of a pass, as before a reply."""
-        subscriber = self.client(at).protocol
-        if subscriber.writable:
-            self.live.topic.catch_up(subscriber)
-
     @rule(size=st.sampled_from(SIZES))
     def publish(self, size: int) -> None:
         self.live.publish(size)
-
-    @precondition(lambda self: self.clients)
-    @rule(at=CLIENTS)
-    def disconnect(self, at: int) -> None:
-        self.client(at).lose()
-
-    @precondition(lambda self: self.clients)
-    @rule(at=CLIENTS)
-    def lag(self, at: int) -> None:
-        self.client(at).room = 0
-
-    @precondition(lambda self: self.clients)
-    @rule(at=CLIENTS, room=st.sampled_from([1, 50, 30_000, float("inf")]))
-    def drain(self, at: int, room: float) -> None:
-        self.client(at).accept(room)
-
-    @rule(turns=st.integers(1, 5))
-    def turn(self, turns: int) -> None:
-        for _ in range(turns):
-            self.loop.turn()
 
     @rule()
     def settle(self) -> None:
@@ -211,5 +171,4 @@ class Deliveries(RuleBasedStateMachine):
                     or client.transport.is_closing()
                     or not client.transport.protocol.writable
                 )
-            self.patch.undo()
-            self.context.__exit__(None, None, None)
+            self.leave_loop()

@@ -1,42 +1,33 @@
 """The state machine of several topics on one connection: every client checked at every step."""
 
-import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import invariant, precondition, rule
 
-import aionotify.fanout
 from aionotify.eventstream import EventStream
 from aionotify.notification import Notification
 from tests.support.builders import STALL_TIMEOUT
-from tests.support.loop import hand_turned
+from tests.support.connections import CLIENTS, SIZES, Connections
 from tests.support.topics import NAMES, Client, World
 from tests.support.transport import FakeTransport
 
-SIZES = [0, 10, 40_000, 70_000]
 ROOMS = st.sampled_from([float("inf"), float("inf"), 0, 30, 5000])
 """Bytes that a client accepts at first."""
 
 SETS = st.sampled_from([("a", "b"), ("b", "a"), ("a", "c"), ("a", "b", "c"), ("a",)])
-CLIENTS = st.integers(0, 50)
 
 
-class Merges(RuleBasedStateMachine):
+class Merges(Connections):
     """Publish to topics, subscribe to sets of them, resume, lag, expire and turn, in any order."""
 
-    @initialize(limit=st.integers(1, 8), max_bytes=st.sampled_from([1000, 100_000, 1 << 20]))
-    def start(self, limit: int, max_bytes: int) -> None:
-        self.context = hand_turned()
-        self.loop = self.context.__enter__()
-        self.patch = pytest.MonkeyPatch()
-        # Every slice of a pass ends after two subscribers, so that turns fall in between.
-        self.patch.setattr(aionotify.fanout, "TIME_SLICE", -1)
-        self.patch.setattr(aionotify.fanout, "REPLAY_SLICE", -1)
-        self.patch.setattr(aionotify.fanout, "CLOCK_CHECK_EVERY", 2)
+    def create(self, limit: int, max_bytes: int) -> None:
+        """Create the topics, and no client yet."""
         self.world = World(limit, max_bytes)
         self.clients: list[Client] = []
 
-    def client(self, at: int) -> Client:
-        return self.clients[at % len(self.clients)]
+    @property
+    def transports(self) -> list[FakeTransport]:
+        """The connections of all clients."""
+        return [each.transport for each in self.clients]
 
     @rule(name=st.sampled_from(NAMES), size=st.sampled_from(SIZES))
     def publish(self, name: str, size: int) -> None:
@@ -60,7 +51,7 @@ class Merges(RuleBasedStateMachine):
     @rule(at=CLIENTS, room=ROOMS)
     def resume(self, at: int, room: float) -> None:
         """Reconnect a client with the position that it has, whether or not it has left."""
-        before = self.client(at)
+        before = self.clients[at % len(self.clients)]
         self._resume(before.names, before.last, room)
 
     @rule(names=SETS, back=st.integers(0, 12), room=ROOMS)
@@ -94,34 +85,6 @@ class Merges(RuleBasedStateMachine):
             oldest = published[-keep].time if keep else published[-1].time + 1
             self.world.topics[name].history.expire(oldest)
 
-    @precondition(lambda self: self.clients)
-    @rule(at=CLIENTS)
-    def catch_up(self, at: int) -> None:
-        """Write to a client outside of a pass, as before a reply."""
-        subscriber = self.client(at).transport.protocol
-        if subscriber.writable:
-            subscriber.topic.catch_up(subscriber)
-
-    @precondition(lambda self: self.clients)
-    @rule(at=CLIENTS)
-    def disconnect(self, at: int) -> None:
-        self.client(at).transport.lose()
-
-    @precondition(lambda self: self.clients)
-    @rule(at=CLIENTS)
-    def lag(self, at: int) -> None:
-        self.client(at).transport.room = 0
-
-    @precondition(lambda self: self.clients)
-    @rule(at=CLIENTS, room=st.sampled_from([1, 50, 30_000, float("inf")]))
-    def drain(self, at: int, room: float) -> None:
-        self.client(at).transport.accept(room)
-
-    @rule(turns=st.integers(1, 5))
-    def turn(self, turns: int) -> None:
-        for _ in range(turns):
-            self.loop.turn()
-
     @rule()
     def settle(self) -> None:
         """Check that every client that reads has everything, whatever the others do."""
@@ -143,8 +106,7 @@ class Merges(RuleBasedStateMachine):
         try:
             self._end()
         finally:
-            self.patch.undo()
-            self.context.__exit__(None, None, None)
+            self.leave_loop()
 
     def _end(self) -> None:
         for client in self.clients:

@@ -18,7 +18,7 @@ from tests.support.topics import World
 from tests.support.transport import FakeTransport
 
 TestMerges = Merges.TestCase
-TestMerges.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestMerges.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
 
 
 def joined(world: World, names: str = "ab", room: float = float("inf")) -> FakeTransport:
@@ -142,3 +142,36 @@ def test_names_are_in_the_order_of_the_client(loop: HandLoop) -> None:
     merged = world.subscription("cab")
     assert isinstance(merged, MergedTopics)
     assert merged.names == ["c", "a", "b"]
+
+
+def resumed(world: World, since: int, room: float = float("inf")) -> FakeTransport:
+    """Return the connection of a client of two topics that resumes after `since`."""
+    subscriber = EventStream(STALL_TIMEOUT, chunked=False)
+    transport = FakeTransport(subscriber, room)
+    world.subscription("ab").subscribe_since(subscriber, since, b"")
+    return transport
+
+
+def test_id_that_no_topic_knows_gets_a_gap(loop: HandLoop) -> None:
+    """Although nothing that is older than it was lost."""
+    world = World(1000, 1 << 20)
+    world.publish("a")
+    client = resumed(world, 5)
+    loop.settle()
+    assert [each["type"] for each in events(client.take())] == ["gap", "subscribed"]
+
+
+def test_client_is_caught_up_after_its_gap(loop: HandLoop) -> None:
+    """Its position must not be one from which the lost notifications are missing again."""
+    world = World(2, 1 << 20)
+    first = world.publish("b")
+    world.publish("a")
+    client = resumed(world, first.id, room=0)
+    client.protocol.write(b"x" * 10, 0)
+    for _ in range(3):
+        world.publish("a")
+    client.accept()
+    loop.settle()
+    gap, position = (each for each in events(client.take()[10:]) if each["type"] != "notification")
+    assert (gap["type"], position["type"]) == ("gap", "subscribed")
+    assert int(position["id"]) >= int(gap["id"])
