@@ -18,7 +18,7 @@ LINE_MEMBERS = ("topic", *MEMBERS)
 """The members that an object may have if it is a line of NDJSON."""
 
 FRAME_MEMBERS = (*LINE_MEMBERS, "key")
-"""The members that an object may have if it is a frame: what a request has in its header."""
+"""The members that an object may have if it is a frame; a request has the key in a header."""
 
 _ELSEWHERE = {
     "topic": "in the URL, as ?topic=NAME",

@@ -8,7 +8,7 @@ from aionotify.errors import ProtocolError
 
 
 class Inbox:
-    """Input of one client that waits: messages, and what ends the connection after them.
+    """Input of one client that waits: messages, and the end of the connection after them.
 
     It exists only while there is some, so that an idle client pays nothing for it.
     """
@@ -31,7 +31,7 @@ class Inbox:
     async def process(self, read_more: Callable[["Inbox"], bool]) -> None:
         """Process messages until none is left, one turn of the event loop at a time.
 
-        `read_more` reads what has arrived into the inbox, and returns whether more may wait.
+        `read_more` reads further input into the inbox, and returns whether more may wait.
         """
         while True:
             while self.messages:

@@ -115,7 +115,7 @@ class MergedTopics:
         self._wake_replay(self)
 
     def write_all(self) -> None:
-        """Write what is new in all topics; leave what does not fit into one write to the replay."""
+        """Write the news of all topics, up to the size of one write; the replay gets the rest."""
         self._write_next()
         if self.subscriber.state is State.OPEN and not self.is_current():
             self.fall_behind()
@@ -161,7 +161,7 @@ class MergedTopics:
             self.subscriber.state = State.OPEN
 
     def _merge(self) -> bytes:
-        """Return one write with what comes next over all topics, and move the cursors."""
+        """Return one write with the next notifications of all topics, and move the cursors."""
         joining, size = self._joining, 0
         batch = Batch(self.subscriber.encoder, -1 if joining is None else joining.last_recent)
         for id, at, notification, length in heapq.merge(*self._streams()):
@@ -190,7 +190,7 @@ class MergedTopics:
         return data
 
     def _streams(self) -> Iterator[Iterator[Event]]:
-        """Iterate over the streams of what comes next: of each topic that has news, and ours."""
+        """Iterate over the streams to merge: of each topic that has news, and our own marks."""
         joining = self._joining
         for at, each in enumerate(self.cursors):
             history = each.topic.history

@@ -1,4 +1,4 @@
-"""The tokens of a request, static ones and JWTs, and what they allow."""
+"""The tokens of a request, static ones and JWTs, and the grant that they give."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a request may do, by the token that counts."""
+    """The grant of a request, by the token that counts, and its sender."""
 
     grant: Grant
 
@@ -27,11 +27,11 @@ class Identity:
     """
 
     sender: bytes = b""
-    """By what an idempotency key knows its sender: the same for all tokens of one subject."""
+    """Identifies the sender of an idempotency key: the same for all tokens of one subject."""
 
 
 class Authenticator:
-    """Tells what tokens allow: static ones and JWTs."""
+    """Turns tokens, static ones and JWTs, into grants."""
 
     def __init__(self, settings: Settings) -> None:
         """Read the settings once. Keeps digests of static tokens, not the tokens."""
@@ -46,7 +46,7 @@ class Authenticator:
             NO_TOPICS if self._admin_digests or settings.accepts_jwts else ALL_TOPICS,
             NO_TOPICS if self._user_digests or settings.accepts_jwts else ALL_TOPICS,
         )
-        """What a request without a valid token may do."""
+        """The grant of a request without a valid token."""
 
     @property
     def is_open(self) -> bool:
@@ -75,7 +75,7 @@ class Authenticator:
             await self._key_set.stop()
 
     async def identify(self, tokens: Sequence[str]) -> Identity:
-        """Return what a request with `tokens` may do. Raise Unavailable without keys for a JWT.
+        """Return the identity of a request with `tokens`. Raise Unavailable without keys for a JWT.
 
         Static tokens come first, an admin's before a user's; then the first valid JWT decides
         alone. The rights of several tokens are not united: no token would say what they are.
@@ -99,7 +99,7 @@ class Authenticator:
         return Identity(self.anonymous, problem)
 
     async def verify(self, token: str) -> Grant:
-        """Return what a JWT allows. Raise InvalidToken, or Unavailable without keys."""
+        """Return the grant of a JWT. Raise InvalidToken, or Unavailable without keys."""
         if self._verifier is None:
             raise InvalidToken("this server has no key for JWTs")
         return await self._verifier.verify(token)

@@ -75,7 +75,7 @@ class Verifier:
         self._audience = audience
 
     async def verify(self, token: str) -> Grant:
-        """Return what `token` allows. Raise InvalidToken, or Unavailable without any key."""
+        """Return the grant of `token`. Raise InvalidToken, or Unavailable without any key."""
         header = _read_header(token)
         keys = await self._keys.keys_for(header.get("kid"))
         return self._read_claims(_signed_claims(token, keys))

@@ -48,7 +48,7 @@ class World:
         return notification
 
     def subscription(self, names: Sequence[str]) -> Topic | MergedTopics:
-        """Return what a client of these topics subscribes to."""
+        """Return the subscription of a client of these topics."""
         topics = [self.topics[name] for name in names]
         if len(topics) == 1:
             return topics[0]
@@ -63,7 +63,7 @@ class World:
         return max((each.id for name in names for each in self.published[name]), default=0)
 
     def lost_after(self, name: str, id: int) -> list[int]:
-        """Return the ids of what was published in a topic after `id` and is not retained."""
+        """Return the ids of notifications published in a topic after `id` and not retained."""
         history = self.topics[name].history
         retained = {each.id for each in history.between(history.first, sys.maxsize)}
         return [each for each in self.ids_after(name, id) if each not in retained]
@@ -71,7 +71,7 @@ class World:
 
 @dataclass
 class Client:
-    """A client of server-sent events, and what it must be sent."""
+    """A client of server-sent events, and the events that it must be sent."""
 
     world: World
     transport: FakeTransport
@@ -113,7 +113,7 @@ class Client:
         return self.world.ids_after(name, self.positions[name])
 
     def check(self) -> None:
-        """Check that what has arrived is exact."""
+        """Check that all received events are exact."""
         *events, self.unread = (self.unread + self.transport.take()).split(b"\n\n")
         for event in events:
             self._check_event(json.loads(event.partition(b"data: ")[2]))
@@ -169,7 +169,7 @@ class Client:
         self.positions[name] = id
 
     def _account_lost(self, name: str, skipped: list[int]) -> None:
-        """Check that gaps have told of what was lost in a topic."""
+        """Check that gaps have accounted for the lost notifications of a topic."""
         if skipped:
             assert {*skipped} <= {*self.world.lost_after(name, 0)}
             known = sum(each > self.unknown_until for each in skipped)

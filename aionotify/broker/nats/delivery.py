@@ -99,7 +99,7 @@ class HubDelivery:
                 self._expected.pop(key, None)
 
     def published(self, draft: Draft, key: str, seq: int) -> Notification:
-        """Return what was stored for `draft` at the place `seq`, which was delivered here.
+        """Return the notification stored for `draft` at the place `seq`, which was delivered here.
 
         Raises KeyReused if its key belongs to another notification.
         """

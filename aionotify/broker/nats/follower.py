@@ -1,4 +1,4 @@
-"""Follows the stream: takes what JetStream republishes, and fetches what did not arrive."""
+"""Follows the stream: takes the messages that JetStream republishes, and fetches missing ones."""
 
 import asyncio
 import contextlib
