@@ -206,6 +206,10 @@ class HttpProtocol(web.RequestHandler):
             return await super().finish_response(request, resp, start_time)
         finally:
             self._answered += 1
+            # The time of `shutdown` was over in the same turn of the loop. aiohttp 3.14.5 would set
+            # the result of its canceled future, and log a traceback for a request that is answered.
+            if self._handler_waiter is not None and self._handler_waiter.done():
+                self._handler_waiter = None
 
     def _fail_body(self, error: Exception) -> None:
         """Let the reader of a body that has not arrived completely fail with `error`."""
