@@ -69,6 +69,7 @@ class Connection:
         self._client: Client | None = None
         self._ready = False
         self._task: asyncio.Task[None] | None = None
+        self._probe: asyncio.Task[float] | None = None
         self._inbox = ""
         self._numbers = itertools.count()
         self._waiting: dict[str, Receive] = {}
@@ -208,22 +209,37 @@ class Connection:
             await asyncio.sleep(CHECK_INTERVAL)
             if client.is_connected:
                 last = loop.time()
-                try:
-                    await client.rtt(timeout=int(CHECK_INTERVAL))
-                except nats.errors.TimeoutError:
+                if not await self._answers(client):
                     # Pings of nats-py notice a frozen server only after minutes.
                     self.reason = f"{self.server} is silent"
                     await client.force_reconnect()
 
+    async def _answers(self, client: Client) -> bool:
+        """Return whether the server answers a ping within `CHECK_INTERVAL`."""
+        # Not by the time-out of `rtt` (nats-py 2.16): if the answer came after all, setting the
+        # canceled future would fail, and end the task that reads. After the next connect, nats-py
+        # has forgotten the ping, so it can be given up.
+        if self._probe is not None:
+            self._probe.cancel()
+        self._probe = asyncio.get_running_loop().create_task(client.rtt(int(GIVE_UP_AFTER)))
+        done, _ = await asyncio.wait([self._probe], timeout=CHECK_INTERVAL)
+        if done:
+            self._probe.result()
+        return bool(done)
+
     async def _discard(self) -> None:
         client, self._client, self._ready = self._client, None, False
+        if self._probe is not None:
+            self._probe.cancel()
+            self._probe = None
         if client is not None:
             closing = asyncio.get_running_loop().create_task(client.close())
             await asyncio.wait([closing], timeout=CLOSE_TIMEOUT)
             closing.cancel()
 
     async def _on_connect(self) -> None:
-        if self.version < MIN_VERSION:
+        # It may be lost again already, and the version unknown.
+        if self.connected and self.version < MIN_VERSION:
             self._report(f"nats-server at {self.server} is too old (expected 2.11 or newer)")
         self._on_connected()
 

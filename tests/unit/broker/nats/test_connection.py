@@ -83,6 +83,29 @@ async def test_closed_client_is_replaced(running: Running, monkeypatch: pytest.M
     assert running.connects == 2
 
 
+async def test_late_answer_to_a_probe_is_no_error(
+    running: Running, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It comes when the connection has just been given up."""
+    monkeypatch.setattr(module, "CHECK_INTERVAL", 0.00001)
+    await eventually(lambda: running.connects > 3)
+    monkeypatch.undo()
+    await eventually(lambda: running.connection.connected)
+    assert "is silent" in running.connection.reason
+    assert caplog.messages == []
+
+
+async def test_version_of_a_lost_server_is_unknown(
+    running: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It was lost before the callback of its connect has run."""
+    client = running.connection._client
+    assert client is not None
+    await client.close()
+    await running.connection._on_connect()
+    assert caplog.messages == []
+
+
 async def test_limit_is_that_of_the_server(running: Running) -> None:
     assert running.connection.max_message == 1024 * 1024 - module.HEADER_ROOM
     assert running.connection.version >= (2, 12)
