@@ -16,14 +16,22 @@ from aionotify.stats import ClusterStats, RejectReason
 ACK_TIMEOUT = 1.0
 """Seconds in which JetStream must have acknowledged a message."""
 
-DEADLINE = 10.0
-"""Seconds in which a request must be done: electing a new leader takes 4 to 9."""
+DEADLINE = 15.0
+"""Seconds in which a request must be done: electing a new leader takes 4 to 9, and on a busy
+machine 11 until a publish is acknowledged."""
 
 PAUSE = (0.05, 0.15)
 """Seconds until a refused attempt is repeated, at random between these."""
 
 MAX_WAITING = 10_000
 """Notifications that wait for their acknowledgment; further ones are rejected."""
+
+MAX_IN_FLIGHT = 256
+"""Requests that are published at the same time; the others wait.
+
+While there is no leader, each is published again every second. Without this limit, thousands of
+them kept the servers so busy after an election that acknowledgments came too late, and again.
+"""
 
 MAX_BATCH = 1000
 """Messages that JetStream accepts in one batch."""
@@ -59,6 +67,7 @@ class Publisher:
         self._stream = stream
         self._stats = stats
         self._waiting = 0
+        self._in_flight = asyncio.Semaphore(MAX_IN_FLIGHT)
         self.atomic = False
         """Whether the stream accepts batches that are stored all or none."""
 
@@ -72,9 +81,10 @@ class Publisher:
         self._check_sizes(attempts)
         self._waiting += len(attempts)
         try:
-            if len(attempts) > 1 and self.atomic and self._connection.version >= ATOMIC_SINCE:
-                return await self._store_many(attempts, unsure)
-            return [await self._store_one(*each, unsure) for each in attempts]
+            async with self._in_flight:
+                if len(attempts) > 1 and self.atomic and self._connection.version >= ATOMIC_SINCE:
+                    return await self._store_many(attempts, unsure)
+                return [await self._store_one(*each, unsure) for each in attempts]
         finally:
             self._waiting -= len(attempts)
 

@@ -1,5 +1,6 @@
 """Publishing once, however often it has to be tried; a scripted connection stands in for NATS."""
 
+import asyncio
 import json
 from collections.abc import Callable, Mapping
 from typing import Any, cast
@@ -102,6 +103,30 @@ async def test_error_tells_what_is_known(make: Make, fault: BrokerError, sentenc
     with pytest.raises(IndexError):  # the end of the script
         await publisher.store(attempts("a"), unsure)
     assert sentence in str(unsure.error())
+
+
+async def test_few_are_in_flight(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others wait, and nothing of them is stored if their time ends."""
+    monkeypatch.setattr(module, "MAX_IN_FLIGHT", 1)
+    publisher, connection = make()
+    pending = asyncio.Event()
+
+    async def request(*arguments: object, **options: object) -> Msg:
+        connection.sent.append(("", b"", {}))
+        await pending.wait()
+        return Msg(Client(), data=json.dumps(ack(7)).encode())
+
+    monkeypatch.setattr(connection, "request", request)
+    first = asyncio.create_task(publisher.store(attempts("a"), Unsure()))
+    unsure = Unsure()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await publisher.store(attempts("b"), unsure)
+    assert len(connection.sent) == 1
+    assert "Nothing was stored." in str(unsure.error())
+    pending.set()
+    assert await first == [7]
+    assert await publisher.store(attempts("c"), Unsure()) == [7]
 
 
 async def test_batch_is_committed_as_one(make: Make) -> None:
