@@ -164,6 +164,12 @@ class Hub:
         for topic in self._topics.values():
             self.lose_topic(topic, id)
 
+    def lose_before(self, id: int) -> None:
+        """Note that notifications up to `id` may be missing in any topic, and tell nobody."""
+        self.forgotten.restore(id, {})
+        for topic in self._topics.values():
+            topic.history.lose_before(id)
+
     def lose_topic(self, topic: Topic, id: int) -> None:
         """Drop a history, and have each subscriber told of a gap of unknown size up to `id`."""
         history = topic.history
@@ -215,11 +221,7 @@ class Hub:
             raise Stopping
 
     def ensure_capacity(self, address: str | None) -> None:
-        """Raise Unavailable or TooManyRequests if a client from `address` cannot be accepted.
-
-        The server is stopping, or the limit on all connections, or on those from one address, is
-        reached.
-        """
+        """Raise Unavailable or TooManyRequests if no client from `address` can be accepted now."""
         self.ensure_accepting()
         if self.full:
             raise Unavailable(

@@ -165,7 +165,7 @@ authorization {{ users: [
 """
 ENOUGH = (
     '"aionotify.*", "$JS.API.STREAM.INFO.aionotify", "$JS.API.STREAM.CREATE.aionotify", '
-    '"$JS.API.DIRECT.GET.aionotify"'
+    '"$JS.API.DIRECT.GET.aionotify", "$JS.API.STREAM.MSG.GET.aionotify"'
 )
 
 

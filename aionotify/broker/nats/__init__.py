@@ -88,7 +88,7 @@ class NatsBroker:
 
         With nats-server 2.12 or newer, all of up to 1,000 are stored, or none.
         """
-        await self.refresh("")
+        self._ensure_started()
         unsure, started = Unsure(), time.monotonic()
         keys = [draft.key or secrets.token_urlsafe(16) for draft in drafts]
         attempts = list(zip(drafts, keys, strict=True))
@@ -111,12 +111,12 @@ class NatsBroker:
         return published
 
     async def refresh(self, name: str) -> None:
-        """Do nothing: the node follows all topics. Raises Unavailable if it never could."""
-        if not self._follower.started:
-            raise Unavailable(
-                "This node has not reached its cluster yet. Please try again later.",
-                RejectReason.NATS,
-            )
+        """Find out whether the topic has lost notifications, if that is open.
+
+        Raises Unavailable if the node could never follow the stream.
+        """
+        self._ensure_started()
+        await self._delivery.refresh(name)
 
     async def reach(self, id: int) -> None:
         """Wait for the notification `id`, which another node may have sent; 2 s at most."""
@@ -127,7 +127,14 @@ class NatsBroker:
 
     def open(self, name: str) -> Topic:
         """Return the topic `name`, which is created if needed."""
-        return self._hub.get_topic(name) or self._hub.create_topic(name)
+        return self._delivery.open(name)
+
+    def _ensure_started(self) -> None:
+        if not self._follower.started:
+            raise Unavailable(
+                "This node has not reached its cluster yet. Please try again later.",
+                RejectReason.NATS,
+            )
 
     @property
     def _reason(self) -> str:

@@ -6,6 +6,7 @@ import heapq
 import itertools
 import logging
 from collections import deque
+from collections.abc import Sequence
 from typing import Protocol
 
 from nats.aio.msg import Msg
@@ -41,14 +42,23 @@ class Delivery(Protocol):
     def begin(self, info: Info, complete_since: int) -> None:
         """Note from which number on nothing is missing; called before the first message."""
 
+    def fetched(self, messages: Sequence[Message]) -> None:
+        """Note that these messages were fetched, and will be delivered next."""
+
     async def deliver(self, message: Message) -> None:
         """Deliver a message, in the order of the numbers."""
 
     async def lost(self, upto: int) -> None:
-        """Note that messages up to a number are missing that were in the stream meanwhile."""
+        """Note that messages up to a number are missing that were in the stream meanwhile.
 
-    def filled(self) -> None:
-        """Note that everything that was in the stream at some moment was delivered."""
+        None of these is delivered anymore: subscribers are told.
+        """
+
+    async def filled(self, *, current: bool) -> None:
+        """Note that everything up to some moment was delivered.
+
+        `current` means that the leader has said so: up to the moment of its answer.
+        """
 
     def restart(self, complete_since: int) -> None:
         """Note that everything before is from another stream."""
@@ -118,7 +128,6 @@ class Follower:
         while True:
             try:
                 await self._step()
-                self._stats.lag = self._progress.newest - self._progress.last
             except BrokerError as error:
                 # Ask again, even if there is no silence: under steady traffic, a node that was
                 # started without a leader would never begin.
@@ -130,6 +139,11 @@ class Follower:
                 self.problem = repr(error)
                 logger.exception("following the stream failed, and is tried again")
                 await self._is_news(SILENCE)
+            finally:
+                self._note_lag()
+
+    def _note_lag(self) -> None:
+        self._stats.lag = self._progress.newest - self._progress.last
 
     async def _step(self) -> None:
         if self._live and self._progress.created and not self._asked:
@@ -170,7 +184,7 @@ class Follower:
         elif step is Step.WENT_BACK:
             await self._restart(info)
         elif step is Step.CURRENT:
-            self._confirm()
+            await self._confirm(current=True)
 
     async def _fill(self, target: int) -> None:
         """Fetch everything up to the number `target`."""
@@ -178,8 +192,11 @@ class Follower:
         self._same_stream = False
         lagging = 0
         while self._progress.last < target:
+            self._note_lag()
             before = self._progress.last
-            for message in await self._remote.batch(before):
+            messages = await self._remote.batch(before)
+            self._delivery.fetched(messages)
+            for message in messages:
                 if not await self._on_fetched(message):
                     return
             lagging = 0 if self._progress.last > before else lagging + 1
@@ -189,7 +206,7 @@ class Follower:
                     return
             elif lagging:
                 await asyncio.sleep(LAGGING_PAUSE)
-        self._confirm()
+        await self._confirm(current=False)
 
     async def _on_fetched(self, message: Message) -> bool:
         """Deliver a message that was fetched; return whether the rest is worth reading."""
@@ -198,7 +215,7 @@ class Follower:
             await self._restart(await self._remote.info())
             return False
         if step is Step.TAKE:
-            if self.started and message.place.seq > self._progress.last + 1:
+            if message.place.seq > self._progress.last + 1:
                 # Removed by the limits of the stream, or it is another one with higher numbers.
                 # Without this, steady traffic would carry the node into a new stream unnoticed:
                 # the leader is asked in silence only.
@@ -209,6 +226,8 @@ class Follower:
                         return False
                     self._same_stream = True
                 await self._delivery.lost(message.place.seq - 1)
+                # Another replica may still have them, but subscribers have been told.
+                self._skip_to(message.place.seq - 1)
             await self._take(message)
         return True
 
@@ -221,8 +240,7 @@ class Follower:
         last = self._progress.last
         missing = range(last + 1, min(target, info.last_seq) + 1)
         if missing and (not info.messages or {*missing} <= {*await self._remote.deleted()}):
-            if self.started:
-                await self._delivery.lost(missing[-1])
+            await self._delivery.lost(missing[-1])
             self._skip_to(missing[-1])
         return info.last_seq >= target
 
@@ -255,7 +273,7 @@ class Follower:
             if not future.done():
                 future.set_result(None)
 
-    def _confirm(self) -> None:
+    async def _confirm(self, *, current: bool) -> None:
+        await self._delivery.filled(current=current)
         self.ready.set()
-        self._delivery.filled()
         self._confirmed = asyncio.get_running_loop().time()

@@ -46,6 +46,8 @@ class Progress:
         self.last_time = 0
         """The latest time of all messages that were delivered, in ns."""
         self._last_place: Place | None = None
+        self._taken = 0
+        """The number of the last message that was delivered, and not passed over."""
         self._below = 0
 
     def on_live(self, place: Place) -> Step:
@@ -53,8 +55,10 @@ class Progress:
         self.newest = max(self.newest, place.seq)
         if place.seq > self.last:
             return Step.TAKE if place.seq == self.last + 1 else Step.FILL
-        # Every number up to `last` was delivered, so a newer message with one was given it again.
-        return Step.WENT_BACK if place.time > self.last_time else Step.IGNORE
+        # Numbers rise with the time, so a message that is newer than a delivered one with a higher
+        # number was given a number again. Those that were passed over may have been any time.
+        again = place.seq <= self._taken and place.time > self.last_time
+        return Step.WENT_BACK if again else Step.IGNORE
 
     def on_fetched(self, place: Place) -> Step:
         """Decide about a message that was fetched, from `last` on: the first one proves the place.
@@ -84,6 +88,7 @@ class Progress:
     def take(self, place: Place) -> None:
         """Note that the message at `place` was delivered."""
         self.last, self._last_place = place.seq, place
+        self._taken = place.seq
         self.last_time = max(self.last_time, place.time)
 
     def skip_to(self, seq: int) -> None:
@@ -93,6 +98,6 @@ class Progress:
 
     def begin(self, created: str, last: int) -> None:
         """Begin, for the first time or anew, behind the number `last` of a stream."""
-        self.created, self._below = created, 0
+        self.created, self._below, self._taken = created, 0, 0
         self.last = self.newest = last
         self._last_place = None

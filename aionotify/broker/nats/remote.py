@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from collections.abc import Collection
 from typing import Any
 
 from nats.aio.msg import Msg
@@ -30,7 +31,7 @@ TIMEOUT = 1.0
 INFO_TIMEOUT = 0.5
 """Seconds in which the leader must answer. It is asked again: there may be none at the moment."""
 
-NOT_FOUND, NAME_IN_USE = 10059, 10058
+NOT_FOUND, NAME_IN_USE, NO_MESSAGE = 10059, 10058, 10037
 TOO_FEW_SERVERS = (10005, 10074)
 """Error codes of JetStream (nats-server 2.15.1)."""
 
@@ -83,8 +84,15 @@ class Remote:
 
     async def subjects(self) -> dict[str, int]:
         """Return the number of stored messages by subject."""
-        answer = await self._api("INFO", {"subjects_filter": f"{self._stream.name}.*"})
-        return dict(answer.get("state", {}).get("subjects") or {})
+        found: dict[str, int] = {}
+        while True:
+            # In pages of 100,000 (nats-server 2.15.1).
+            query = {"subjects_filter": f"{self._stream.name}.*", "offset": len(found)}
+            answer = await self._api("INFO", query)
+            page = answer.get("state", {}).get("subjects") or {}
+            found |= page
+            if not page or len(found) >= answer.get("total", 0):
+                return found
 
     async def deleted(self) -> list[int]:
         """Return the numbers of messages that were removed between the first and the last."""
@@ -96,6 +104,26 @@ class Remote:
         query = {"start_time": format_time(nanoseconds + 1), "batch": 1}
         found = await self._fetch(query)
         return found[0].place.seq if found else None
+
+    async def oldest(self, subjects: Collection[str]) -> dict[str, int]:
+        """Return the number of the oldest message of each subject that has any."""
+        found: dict[str, int] = {}
+
+        async def look_up(subject: str) -> None:
+            # From the leader: a replica that lags may still have what others have removed.
+            try:
+                answer = await self._api("MSG.GET", {"seq": 1, "next_by_subj": subject})
+            except BrokerError as error:
+                if error.code != NO_MESSAGE:
+                    raise
+            else:
+                found[subject] = int(answer["message"]["seq"])
+
+        names = list(subjects)
+        for start in range(0, len(names), BATCH):
+            # `gather` and not a TaskGroup: its first error is the BrokerError that callers expect.
+            await asyncio.gather(*map(look_up, names[start : start + BATCH]))
+        return found
 
     async def batch(self, seq: int) -> list[Message]:
         """Return stored messages from the number `seq` on, in order, as far as a replica knows."""

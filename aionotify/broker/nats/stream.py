@@ -69,6 +69,10 @@ class Stream:
         """Return the subject of `topic`."""
         return f"{self.name}.{topic.replace('.', ':')}"
 
+    def topic(self, subject: str) -> str:
+        """Return the topic of `subject`, which may be no valid one."""
+        return subject.removeprefix(f"{self.name}.").replace(":", ".")
+
     def config(
         self, *, replicas: int, per_topic: int, ttl: int, first_seq: int, atomic: bool
     ) -> dict[str, Any]:
@@ -103,13 +107,12 @@ class Stream:
         except KeyError as error:
             raise ValueError(f"the header {error} is missing") from error
         key = headers.get("Nats-Msg-Id", "")
-        topic = headers.get("Nats-Subject", subject).removeprefix(f"{self.name}.")
+        topic = self.topic(headers.get("Nats-Subject", subject))
         return Message(place, self._notification(place, topic, headers, payload), key)
 
     def _notification(
-        self, place: Place, token: str, headers: Mapping[str, str], payload: bytes
+        self, place: Place, topic: str, headers: Mapping[str, str], payload: bytes
     ) -> Notification | None:
-        topic = token.replace(":", ".")
         if not NAME.fullmatch(topic):
             return None
         try:

@@ -24,7 +24,7 @@ async def test_answer_at_the_deadline_is_no_error(caplog: pytest.LogCaptureFixtu
         protocols.append(factory())
         return protocols[0]
 
-    factory = connection_factory(web.Server(handler), Limits(5, 5, Stats()))  # type: ignore[arg-type]
+    factory = connection_factory(web.Server(handler), Limits(5, 5, Stats()))
     server = await asyncio.get_running_loop().create_server(connect, "127.0.0.1", 0)
     reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
     writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")

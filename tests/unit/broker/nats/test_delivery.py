@@ -13,21 +13,7 @@ from aionotify.errors import KeyReused
 from aionotify.hub import Hub
 from aionotify.notification import Draft, Notification
 from tests.support.builders import join
-
-LIMIT = 3
-
-
-class FakeRemote:
-    """Knows how many messages each subject has."""
-
-    def __init__(self) -> None:
-        self.counts: dict[str, int] = {}
-
-    def wanted(self) -> dict[str, object]:
-        return {"max_msgs_per_subject": LIMIT, "max_age": 0, "duplicate_window": 0, "storage": ""}
-
-    async def subjects(self) -> dict[str, int]:
-        return self.counts
+from tests.support.nats_remote import LIMIT, FakeRemote
 
 
 class Node:
@@ -36,6 +22,7 @@ class Node:
     def __init__(self, first: int = 101) -> None:
         self.hub = Hub(LIMIT, 1e10, 100)
         self.remote = FakeRemote()
+        self.remote.first_seq = first
         self.delivery = HubDelivery(
             self.hub,
             Stream("s", 100),
@@ -50,6 +37,10 @@ class Node:
             notification = Notification(seq, seq, str(seq), topic)
             await self.delivery.deliver(Message(Place(seq, seq), notification, key))
 
+    async def start(self) -> None:
+        """Note that the stream was read for the first time."""
+        await self.delivery.filled(current=True)
+
     def complete(self, id: int, topic: str = "main") -> bool:
         """Return whether a client that resumes after `id` misses nothing."""
         found = self.hub.get_topic(topic) or self.hub.create_topic(topic)
@@ -59,7 +50,7 @@ class Node:
 async def test_topic_below_its_limit_is_complete_since_the_first() -> None:
     node = Node(first=101)
     await node.deliver(110, 111)
-    node.delivery.filled()
+    await node.start()
     assert [node.complete(id) for id in (99, 100, 105, 111)] == [False, True, True, True]
     assert [node.complete(id, "quiet") for id in (99, 100, 111)] == [False, True, True]
 
@@ -67,9 +58,40 @@ async def test_topic_below_its_limit_is_complete_since_the_first() -> None:
 async def test_topic_at_its_limit_may_have_lost_older_ones() -> None:
     node = Node(first=101)
     await node.deliver(110, 111, 112)
-    node.delivery.filled()
+    node.remote.put("s.main", LIMIT, 110)
+    await node.start()
     assert [node.complete(id) for id in (108, 109, 112)] == [False, True, True]
     assert node.complete(100, "quiet")
+
+
+async def test_messages_removed_during_the_start_are_not_promised() -> None:
+    """The topic had 110 to 112 when it was read first, then 112 to 114, and 116 at the end."""
+    node = Node(first=101)
+    await node.deliver(110, 112, 113, 114, 116)
+    node.remote.put("s.main", LIMIT, 113)
+    await node.start()
+    assert [node.complete(id) for id in (110, 111, 112, 116)] == [False, False, True, True]
+
+
+async def test_start_promises_nothing_beyond_what_was_read() -> None:
+    """All that was read was removed meanwhile, and a replica that lags may still have the rest."""
+    node = Node(first=101)
+    await node.deliver(110)
+    node.remote.first_seq = 150
+    node.remote.put("s.main", LIMIT, 160)
+    await node.start()
+    await node.deliver(120, 160)
+    for topic in ("main", "quiet"):
+        assert [node.complete(id, topic) for id in (109, 110, 120)] == [False, True, True]
+
+
+async def test_messages_expired_during_the_start_are_not_promised() -> None:
+    node = Node(first=101)
+    await node.deliver(110, 120)
+    node.remote.first_seq = 115
+    await node.start()
+    for topic in ("main", "quiet"):
+        assert [node.complete(id, topic) for id in (110, 113, 114)] == [False, False, True]
 
 
 async def test_id_beyond_the_stream_is_not_complete() -> None:
@@ -88,25 +110,41 @@ async def test_hole_is_a_gap_in_the_topic_that_overflowed() -> None:
     """Its subscriber cannot be told in text, and is closed; the other one misses nothing."""
     node = Node()
     await node.deliver(101, 102)
-    node.delivery.filled()
+    await node.start()
     here = join(node.hub.create_topic("other"))
     there = join(node.hub.get_topic("main") or node.hub.create_topic("main"))
-    node.remote.counts = {"s.main": LIMIT, "s.other": 1}
+    node.remote.put("s.main", LIMIT, 201)
     await node.delivery.lost(199)
     await node.deliver(200, topic="other")
     await node.deliver(201, 202, 203)
-    node.delivery.filled()
-    assert [node.complete(id) for id in (102, 199, 200, 203)] == [False, False, True, True]
+    assert [node.complete(id) for id in (102, 198, 199, 203)] == [False, False, True, True]
     assert node.complete(102, "other")
     await _turns()
     assert here.sent.endswith(b"200")
     assert b"\x03\xf5too slow" in there.sent
 
 
+async def test_suspect_promises_nothing_before_it_is_looked_up() -> None:
+    """Its next notification would tell; a client that resumes now needs to know before."""
+    node = Node()
+    await node.deliver(101)
+    await node.deliver(102, topic="other")
+    await node.start()
+    node.remote.put("s.main", LIMIT, 300)
+    node.remote.put("s.other", LIMIT, 102)
+    await node.delivery.lost(199)
+    await node.delivery.refresh("other")
+    assert [node.delivery.open(each).history.after(102)[1] for each in ("main", "other")] == [
+        False,
+        True,
+    ]
+    assert node.complete(199)
+
+
 async def test_unexplained_hole_is_a_gap_everywhere() -> None:
     node = Node()
     await node.deliver(101, 102)
-    node.delivery.filled()
+    await node.start()
     await node.delivery.lost(199)
     await node.deliver(200)
     assert [node.complete(id) for id in (102, 198, 199, 200)] == [False, False, True, True]
@@ -116,7 +154,7 @@ async def test_unexplained_hole_is_a_gap_everywhere() -> None:
 async def test_restart_is_a_gap_everywhere() -> None:
     node = Node()
     await node.deliver(101, 102)
-    node.delivery.filled()
+    await node.start()
     node.delivery.restart(999)
     await node.deliver(1000)
     assert [node.complete(id) for id in (102, 999, 1000)] == [False, True, True]

@@ -2,15 +2,19 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
+from typing import cast
 
 import pytest
 from nats.aio.client import Client
 
 import aionotify.broker.nats.follower
+from aionotify.broker.nats.follower import Follower
 from aionotify.broker.nats.remote import Remote
-from aionotify.broker.nats.stream import Info
+from aionotify.broker.nats.stream import Info, Message, Place
 from aionotify.errors import NoAnswer
 from aionotify.settings import Settings
+from aionotify.stats import ClusterStats
 from tests.support.broker_contract import Node, drafts, retained
 from tests.support.nats_nodes import other_program, running_node
 from tests.support.waiting import eventually
@@ -140,6 +144,55 @@ async def test_removed_messages_are_a_gap(nats_settings: Settings) -> None:
         node.broker._tasks.append(asyncio.create_task(follower.run()))  # type: ignore[attr-defined]
         await eventually(lambda: retained(node) == ["c"])
         assert node.broker.open("main").history.after(before)[1] is False
+
+
+class Telling:
+    """A delivery that tells subscribers of each loss, and fails once."""
+
+    def __init__(self) -> None:
+        self.delivered: list[int] = []
+        self.told: list[int] = []
+
+    def begin(self, info: Info, complete_since: int) -> None:
+        pass
+
+    def fetched(self, messages: Sequence[Message]) -> None:
+        pass
+
+    async def filled(self, *, current: bool) -> None:
+        pass
+
+    def restart(self, complete_since: int) -> None:
+        pass
+
+    async def lost(self, upto: int) -> None:
+        self.told.append(upto)
+
+    async def deliver(self, message: Message) -> None:
+        if len(self.told) == 1 and not self.delivered:
+            self.delivered.append(0)
+            raise NoAnswer("lost")
+        self.delivered.append(message.place.seq)
+
+
+async def test_nothing_follows_that_was_told_to_be_missing() -> None:
+    """Another replica has it, when the first one has failed."""
+    batches = iter([[105], [102, 103, 104, 105]])
+
+    class Replicas:
+        async def info(self) -> Info:
+            return Info("then", 101, 105, 5, {})
+
+        async def batch(self, seq: int) -> list[Message]:
+            return [Message(Place(each, each), None, "") for each in next(batches)]
+
+    delivery = Telling()
+    follower = Follower(cast(Remote, Replicas()), delivery, ClusterStats())
+    with pytest.raises(NoAnswer):
+        await follower._ask()
+    await follower._ask()
+    assert delivery.told == [104]
+    assert delivery.delivered == [0, 105]
 
 
 async def delete(nats: Client, settings: Settings) -> None:

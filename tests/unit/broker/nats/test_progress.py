@@ -40,6 +40,16 @@ def test_reused_number_means_that_it_went_back() -> None:
     assert begun().on_fetched(Place(10, 1001)) is Step.WENT_BACK
 
 
+def test_number_that_was_passed_over_proves_nothing() -> None:
+    """It may be any time old: removed by the limits, or from before the node began."""
+    progress = begun()
+    progress.skip_to(15)
+    assert progress.on_live(Place(12, 1200)) is Step.IGNORE
+    fresh = Progress()
+    fresh.begin("then", 10)
+    assert fresh.on_live(Place(9, 900)) is Step.IGNORE
+
+
 def test_created_again_means_that_it_went_back() -> None:
     assert begun().on_info(info("now", 12), 10) is Step.WENT_BACK
 

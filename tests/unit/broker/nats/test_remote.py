@@ -7,7 +7,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 import aionotify.broker.nats
-from aionotify.broker.nats.remote import parse_answer
+from aionotify.broker.nats.remote import Remote, parse_answer
 from aionotify.errors import BrokerError
 from aionotify.settings import Settings
 from tests.support.broker_contract import Node, drafts
@@ -39,6 +39,36 @@ async def test_stored_messages_are_fetched(nats_settings: Settings) -> None:
         assert await remote.after_time(found[1].place.time) is None
         assert await remote.subjects() == {f"{nats_settings.nats_stream}.main": 3}
         assert await remote.deleted() == []
+
+
+async def test_oldest_message_of_each_subject_is_found(nats_settings: Settings) -> None:
+    async with running_node(nats_settings) as node:
+        published = await node.broker.publish(
+            [*drafts("a", "b"), *drafts("c", topic="other")], wait_stored=True
+        )
+        stream = nats_settings.nats_stream
+        wanted = [f"{stream}.{topic}" for topic in ("main", "other", "missing")]
+        ids = [each.id for each in published]
+        assert await remote_of(node).oldest(wanted) == {wanted[0]: ids[0], wanted[1]: ids[2]}
+
+
+async def test_subjects_are_read_page_by_page(
+    nats_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server sends 100,000 at once; here, it is asked for two."""
+    offsets = []
+
+    async def page(self: Remote, verb: str, request: dict[str, int]) -> object:
+        offsets.append(request["offset"])
+        names = ["s.a", "s.b", "s.c"][request["offset"] :][:2]
+        return {"total": 3, "state": {"subjects": dict.fromkeys(names, 1)}}
+
+    async with running_node(nats_settings) as node:
+        monkeypatch.setattr(Remote, "_api", page)
+        found = await remote_of(node).subjects()
+        monkeypatch.undo()
+    assert found == {"s.a": 1, "s.b": 1, "s.c": 1}
+    assert offsets == [0, 2]
 
 
 async def test_foreign_stream_is_refused(
