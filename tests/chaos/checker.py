@@ -13,7 +13,10 @@ class Post:
     topic: str
     message: str
     generation: int
-    """The number of the server process at that time: each restart adds one."""
+    """The number of the server process at that time: each restart adds one.
+
+    Several nodes on one stream are one process here, and a deleted stream ends it.
+    """
     moment: float
     """When it was sent, by the monotonic clock."""
     id: int | None
@@ -46,6 +49,8 @@ class Gap:
     missed: int | None
     id: int
     """The position from which nothing is missing anymore."""
+    generation: int = 0
+    """The generation that may have begun, if one ends while the client stays connected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +187,7 @@ class _Walk:
     def _on_gap(self, gap: Gap) -> Iterator[str]:
         yield from self._check_position(gap)
         entries = self._truth.between(self._topic, self._accounted, gap.id + 1)
-        if all(id in self._received for id, _ in entries) and not self._may_miss():
+        if all(id in self._received for id, _ in entries) and not self._may_miss(gap):
             yield f"a false {gap} after {self._position} in {self._connection}"
         self._excused = max(self._excused, gap.id)
         if gap.missed is None:
@@ -255,9 +260,9 @@ class _Walk:
     def _is_forgotten(self, post: Post) -> bool:
         return self._truth.forgotten(post.generation, self._connection.generation)
 
-    def _may_miss(self) -> bool:
-        """Return whether the process may have had to report a gap although nothing was missed."""
-        here = self._connection.generation
+    def _may_miss(self, gap: Gap) -> bool:
+        """Return whether the process may have had to report `gap` although nothing was missed."""
+        here = max(self._connection.generation, gap.generation)
         return self._position is not None and (
             self._truth.forgotten(self._stated_in, here)
             or self._truth.unknown(self._topic, self._stated_in, here) > 0

@@ -37,10 +37,12 @@ class World:
     """The state that clients, publisher and server share."""
 
     random: random.Random
-    port: int = field(default_factory=free_port)
-    """The port of every server process."""
+    ports: list[int] = field(default_factory=lambda: [free_port()])
+    """The ports of the nodes, also after a restart. A client connects to any of them."""
     generation: int = 0
-    """The number of restarts so far."""
+    """The number of restarts so far; with several nodes, of streams that were deleted."""
+    after_gap: int = 0
+    """See `Gap.generation`."""
     unclean: set[int] = field(default_factory=set)
     """See `Truth.unclean`."""
     posts: list[Post] = field(default_factory=list)
@@ -107,7 +109,9 @@ class Client:
         connection.setblocking(False)
         try:
             loop = asyncio.get_running_loop()
-            await loop.sock_connect(connection, ("127.0.0.1", self._world.port))
+            await loop.sock_connect(
+                connection, ("127.0.0.1", self._random.choice(self._world.ports))
+            )
         except BaseException:
             connection.close()
             raise
@@ -149,7 +153,7 @@ class Client:
         event: Gap | Received | Subscribed
         match document["type"]:
             case "gap":
-                event = Gap(document["missed"], self._position)
+                event = Gap(document["missed"], self._position, self._world.after_gap)
             case "subscribed":
                 assert document["topics"] == [self._topic], document
                 event, self._subscribed = Subscribed(self._position), True

@@ -40,8 +40,9 @@ class Publisher:
     """Sends POST requests at an even rate, without waiting for their responses."""
 
     def __init__(self, world: World) -> None:
-        self._world = world
-        self._count = 0
+        self.world = world
+        self.count = 0
+        """The number of requests so far."""
         self._over = False
 
     async def run(self) -> None:
@@ -53,8 +54,8 @@ class Publisher:
             asyncio.TaskGroup() as group,
         ):
             while not self._over:
-                group.create_task(self.post(session, self._world.random.choice(TOPICS)))
-                await asyncio.sleep(max(0, start + self._count / RATE - time.monotonic()))
+                group.create_task(self.post(session, self.world.random.choice(TOPICS)))
+                await asyncio.sleep(max(0, start + self.count / RATE - time.monotonic()))
 
     def stop(self) -> None:
         """Stop publishing."""
@@ -62,12 +63,12 @@ class Publisher:
 
     async def post(self, session: aiohttp.ClientSession, topic: str) -> int | None:
         """Publish a notification of up to 3 kB. Return its id, or None without a response."""
-        self._count += 1
-        message = f"{self._count}"
-        padding = self._world.random.choice([0, 50, 200, 3000])
-        generation, moment = self._world.generation, time.monotonic()
+        self.count += 1
+        message = f"{self.count}"
+        padding = self.world.random.choice([0, 50, 200, 3000])
+        generation, moment = self.world.generation, time.monotonic()
         id = None
-        url = f"http://127.0.0.1:{self._world.port}/notifications?topic={topic}"
+        url = f"http://127.0.0.1:{self.world.ports[0]}/notifications?topic={topic}"
         try:
             async with session.post(url, data=f"{message} {'x' * padding}") as response:
                 if response.status == 503:
@@ -78,7 +79,7 @@ class Publisher:
             return None
         except (aiohttp.ClientError, OSError):
             pass  # It may have been published or not: the post is recorded without an id.
-        self._world.posts.append(Post(topic, message, generation, moment, id))
+        self.world.posts.append(Post(topic, message, generation, moment, id))
         return id
 
 
@@ -97,7 +98,7 @@ class Server:
 
     async def start(self) -> None:
         """Start a process on the port that all of them use."""
-        port = str(self._world.port)
+        port = str(self._world.ports[0])
         context = running_server(self._environment, "--port", port)
         self._process = await self._stack.enter_async_context(context)
 
@@ -164,7 +165,7 @@ async def chaos(seed: int, seconds: float, memcached: MemcachedProcess) -> list[
             await _faults(world, server, time.monotonic() + seconds)
             publisher.stop()
             await publishing
-            await _end(world, publisher)
+            await publish_last(world, publisher)
     finally:
         await server.close()
     return _judge(world)
@@ -182,7 +183,7 @@ async def _faults(world: World, server: Server, end: float) -> None:
     await asyncio.sleep(world.random.uniform(0.3, 1))
 
 
-async def _end(world: World, publisher: Publisher) -> None:
+async def publish_last(world: World, publisher: Publisher) -> None:
     """Publish the last notification of each topic. A client that receives it is done."""
     async with aiohttp.ClientSession() as session:
         last = {topic: await publisher.post(session, topic) for topic in TOPICS}
@@ -195,11 +196,11 @@ def _judge(world: World) -> list[str]:
     found = []
     for transcript in world.transcripts:
         for problem in problems(transcript, truth):
-            found.append(f"{problem}\n  transcript: {_abridged(transcript)}")
-    return found + _check_activity(world)
+            found.append(f"{problem}\n  transcript: {abridged(transcript)}")
+    return found + check_activity(world)
 
 
-def _check_activity(world: World) -> list[str]:
+def check_activity(world: World) -> list[str]:
     """Return a problem if too little happened for the run to prove anything."""
     events = [event for transcript in world.transcripts for event in transcript.events]
     counts = {
@@ -211,7 +212,7 @@ def _check_activity(world: World) -> list[str]:
     return [] if counts["Gap"] and counts["Received"] else [f"too little happened: {counts}"]
 
 
-def _abridged(transcript: Transcript) -> str:
+def abridged(transcript: Transcript) -> str:
     """Return a transcript with only the first and last of consecutive notifications."""
     lines: list[str] = []
     previous = following = None

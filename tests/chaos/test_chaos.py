@@ -21,7 +21,11 @@ async def test_missed_notifications_are_reported(
     """
     seed = random.randrange(1_000_000) if chaos_seed is None else chaos_seed
     print(f"seed {seed}")
-    problems = await chaos(seed, chaos_seconds, memcached)
+    report(seed, await chaos(seed, chaos_seconds, memcached))
+
+
+def report(seed: int, problems: list[str]) -> None:
+    """Fail with the first of the problems, if there are any."""
     if problems:
         shown = "\n".join(problems[:SHOWN])
         pytest.fail(f"seed {seed}: {len(problems)} problems, the first of them:\n{shown}")

@@ -213,6 +213,18 @@ def test_gap_after_position_needs_later_crash() -> None:
     assert found([*stated, *gap], unclean=(0,))
 
 
+def test_gap_of_lost_stream_reaches_connected_clients() -> None:
+    """The nodes go on, so the loss comes in the midst of a connection."""
+    before: list[Event] = [FRESH, *got(1, 2, 3, 4, 5)]
+    after = got(6, 7, 8, 9)
+    assert found([*before, Gap(None, 5, generation=1), *after], unclean=(0,)) == []
+    assert found([*before, Gap(None, 5, generation=1), *after])
+    assert found([*before, Gap(None, 5), *after], unclean=(0,))
+    # Told a second time, and after something new.
+    late = [*before, *got(6), Gap(None, 6, generation=1), *got(7, 8, 9)]
+    assert found(late, unclean=(0,))
+
+
 UNKNOWN = Post("main", "m3", 0, 1.0, None)
 WITH_UNKNOWN = [UNKNOWN if each.id == 3 else each for each in POSTS]
 

@@ -71,12 +71,17 @@ class NatsProcess:
         assert self._process is not None
         self._process.send_signal(number)
 
+    def wait(self) -> None:
+        """Wait until the process has ended."""
+        assert self._process is not None
+        self._process.wait()
+        self._process = None
+
     def kill(self) -> None:
         """End the process at once."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait()
-            self._process = None
+            self.wait()
 
     def freeze(self) -> None:
         """Stop the process (SIGSTOP); its connections stay open."""

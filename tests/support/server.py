@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.support.paths import ROOT
 from tests.support.waiting import eventually
 
-START_TIMEOUT = 8.0
+START_TIMEOUT = 20.0
 """Seconds within which the server listens."""
 
 STOP_TIMEOUT = 10.0
@@ -49,7 +49,10 @@ class ServerProcess:
             assert self.process.returncode is None, self.output()
             return "listening on" in self.output()
 
-        await eventually(announced, START_TIMEOUT, "the server listens")
+        try:
+            await eventually(announced, START_TIMEOUT, "the server listens")
+        except AssertionError as error:
+            raise AssertionError(f"{error}, output: {self.output()}") from error
         found = re.search(r"http://[^ ]+:(\d+)", self.output())
         assert found
         self.port = int(found[1])
