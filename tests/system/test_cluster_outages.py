@@ -159,7 +159,9 @@ authorization {{ users: [
     {{ user: admin, password: "s%cret" }},
     {{ user: node, password: pass, permissions: {{
         publish: [{publish}],
-        subscribe: ["_INBOX.>", "aionotify-live.*"]
+        subscribe: [
+            "_INBOX.>", "aionotify-live.*", "$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.aionotify"
+        ]
     }} }}
 ] }}
 """
@@ -176,6 +178,7 @@ async def test_documented_rights_are_enough(tmp_path: Path) -> None:
         async with running_server(environment) as node:
             assert await is_current(node), node.output()
             await publish(node, "x")
+            assert "permissions" not in node.output().lower()
 
 
 async def test_missing_right_is_named(tmp_path: Path) -> None:

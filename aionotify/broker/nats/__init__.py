@@ -7,6 +7,8 @@ import secrets
 import time
 from collections.abc import Sequence
 
+from nats.aio.msg import Msg
+
 from aionotify.broker.nats.connection import Connection
 from aionotify.broker.nats.delivery import HubDelivery
 from aionotify.broker.nats.follower import Follower
@@ -41,8 +43,10 @@ class NatsBroker:
         self._stream = Stream(settings.nats_stream, settings.max_message_bytes)
         self._connection = Connection(
             settings,
-            self._stream.live_subject,
-            lambda msg: self._follower.on_live(msg),
+            {
+                self._stream.live_subject: lambda msg: self._follower.on_live(msg),
+                self._stream.leader_subject: self._on_leader,
+            },
             lambda: self._follower.ask(),
         )
         self._remote = Remote(self._connection, self._stream, settings)
@@ -139,6 +143,10 @@ class NatsBroker:
     @property
     def _reason(self) -> str:
         return self._follower.problem if self._connection.connected else self._connection.reason
+
+    def _on_leader(self, _: Msg) -> None:
+        """Have the new leader asked what the one before has not answered."""
+        self._connection.give_up(f"{self._stream.name}.", "$JS.API.STREAM.")
 
     def _on_current(self) -> None:
         self.stats.connected = True

@@ -50,21 +50,19 @@ Receive = Callable[[Msg], None]
 class Connection:
     """Publishes, requests and subscribes, whichever server answers.
 
-    `on_live` gets each message of `live_subject`; `on_connected` is called after each connect.
-    Neither may raise.
+    `subscriptions` are made on each connect, after which `on_connected` is called. None of these
+    functions may raise.
     """
 
     def __init__(
         self,
         settings: Settings,
-        live_subject: str,
-        on_live: Receive,
+        subscriptions: Mapping[str, Receive],
         on_connected: Callable[[], None],
     ) -> None:
         assert settings.nats_url is not None
         self._settings, self._servers = settings, settings.nats_url
-        self._live_subject = live_subject
-        self._on_live = on_live
+        self._subscriptions = subscriptions
         self._on_connected = on_connected
         self._client: Client | None = None
         self._ready = False
@@ -73,6 +71,8 @@ class Connection:
         self._inbox = ""
         self._numbers = itertools.count()
         self._waiting: dict[str, Receive] = {}
+        self._unanswered: dict[asyncio.Future[Msg], str] = {}
+        self._changed = asyncio.Event()
         self._reported: set[str] = set()
         self.reason = "no answer"
         """Why there is no connection, or what the server refused last."""
@@ -145,14 +145,34 @@ class Connection:
 
         with self.answers(receive) as reply:
             await self.publish(subject, payload, headers, reply)
+            self._unanswered[found] = subject
             try:
                 async with asyncio.timeout(timeout):
                     msg = await found
             except TimeoutError:
                 raise NoAnswer(f"no answer within {timeout:g} s") from None
+            finally:
+                del self._unanswered[found]
         if (msg.headers or {}).get("Status") == "503":
             raise BrokerError("nothing listens on the subject", 503)
         return msg
+
+    def give_up(self, *prefixes: str) -> None:
+        """Raise NoAnswer in all requests to subjects with these prefixes: no answer will come.
+
+        Also ends all pauses: it is time to try again.
+        """
+        for found, subject in self._unanswered.items():
+            if subject.startswith(prefixes) and not found.done():
+                found.set_exception(NoAnswer("the server that had the request is gone"))
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def pause(self, seconds: float) -> None:
+        """Wait, but not longer than until there is a new connection, or a new leader."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
 
     @contextlib.contextmanager
     def answers(self, receive: Receive) -> Any:
@@ -195,7 +215,8 @@ class Connection:
         connecting.result()
         self._inbox = client.new_inbox()
         await client.subscribe(f"{self._inbox}.*", cb=_callback(self._on_answer))
-        await client.subscribe(self._live_subject, cb=_callback(self._on_live))
+        for subject, receive in self._subscriptions.items():
+            await client.subscribe(subject, cb=_callback(receive))
         await client.flush(timeout=int(CONNECT_TIMEOUT))
         self._ready = True
         await self._on_connect()
@@ -241,6 +262,8 @@ class Connection:
         # It may be lost again already, and the version unknown.
         if self.connected and self.version < MIN_VERSION:
             self._report(f"nats-server at {self.server} is too old (expected 2.11 or newer)")
+        # Answers to the connection before are lost, and a time-out would delay publishers by 1 s.
+        self.give_up("")
         self._on_connected()
 
     async def _on_error(self, error: Exception) -> None:

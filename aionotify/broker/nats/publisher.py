@@ -21,7 +21,7 @@ DEADLINE = 15.0
 machine 11 until a publish is acknowledged."""
 
 PAUSE = (0.05, 0.15)
-"""Seconds until a refused attempt is repeated, at random between these."""
+"""Seconds, at random between these, until a refused attempt is repeated: at the latest."""
 
 MAX_WAITING = 10_000
 """Notifications that wait for their acknowledgment; further ones are rejected."""
@@ -163,7 +163,7 @@ class Publisher:
 
     async def _pause(self) -> None:
         self._stats.retries += 1
-        await asyncio.sleep(random.uniform(*PAUSE))
+        await self._connection.pause(random.uniform(*PAUSE))
 
 
 class _KnownError(Exception):

@@ -1,6 +1,7 @@
 """Requests to the stream: its state, its creation, and stored messages."""
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import Collection
@@ -28,8 +29,11 @@ BATCH_BYTES = 8 * 1024 * 1024
 TIMEOUT = 1.0
 """Seconds in which an answer must arrive, and in a batch the next message."""
 
-INFO_TIMEOUT = 0.5
-"""Seconds in which the leader must answer. It is asked again: there may be none at the moment."""
+INFO_TIMEOUTS = (0.1, 0.1, 0.5)
+"""Seconds in which the leader must answer, of one attempt after another.
+
+A question has no answer while there is no leader, which often takes less than 0.1 s.
+"""
 
 NOT_FOUND, NAME_IN_USE, NO_MESSAGE = 10059, 10058, 10037
 TOO_FEW_SERVERS = (10005, 10074)
@@ -175,9 +179,13 @@ class Remote:
         payload = json.dumps(request).encode() if request else b""
         subject = f"$JS.API.STREAM.{verb}.{self._stream.name}"
         # Creating a stream with replicas takes longer than reading its state.
-        timeout = TIMEOUT * 3 if verb == "CREATE" or request else INFO_TIMEOUT
-        msg = await self._connection.request(subject, payload, timeout=timeout)
-        return parse_answer(msg)
+        *early, last = (TIMEOUT * 3,) if verb == "CREATE" or request else INFO_TIMEOUTS
+        for timeout in early:
+            with contextlib.suppress(NoAnswer):
+                return parse_answer(
+                    await self._connection.request(subject, payload, timeout=timeout)
+                )
+        return parse_answer(await self._connection.request(subject, payload, timeout=last))
 
 
 def parse_answer(msg: Msg) -> dict[str, Any]:

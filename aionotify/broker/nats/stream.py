@@ -65,6 +65,11 @@ class Stream:
         """The subject, with a wildcard, under which JetStream republishes stored messages."""
         return f"{self.name}-live.*"
 
+    @property
+    def leader_subject(self) -> str:
+        """The subject on which JetStream tells that the stream has another leader."""
+        return f"$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.{self.name}"
+
     def subject(self, topic: str) -> str:
         """Return the subject of `topic`."""
         return f"{self.name}.{topic.replace('.', ':')}"

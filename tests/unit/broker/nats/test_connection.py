@@ -22,7 +22,7 @@ class Running:
     def __init__(self, settings: Settings) -> None:
         self.live: list[Msg] = []
         self.connects = 0
-        self.connection = Connection(settings, "live.*", self.live.append, self._on_connected)
+        self.connection = Connection(settings, {"live.*": self.live.append}, self._on_connected)
 
     def _on_connected(self) -> None:
         self.connects += 1
@@ -62,6 +62,38 @@ async def test_subject_without_listener_raises(running: Running) -> None:
     with pytest.raises(BrokerError, match="nothing listens") as raised:
         await running.connection.request("nobody", b"x", timeout=1)
     assert not isinstance(raised.value, NoAnswer)
+
+
+@pytest.mark.parametrize("reconnected", [False, True], ids=["leader", "connection"])
+async def test_request_without_answer_is_given_up(
+    running: Running, nats_settings: Settings, reconnected: bool
+) -> None:
+    """A new leader, or server, knows nothing of it: waiting would delay the next attempt."""
+    async with other_program(nats_settings) as nats, asyncio.TaskGroup() as tasks:
+        question = await nats.subscribe("question.x")
+        await nats.flush()
+
+        async def ask() -> None:
+            with pytest.raises(NoAnswer, match="is gone"):
+                await running.connection.request("question.x", b"", timeout=60)
+
+        asking = tasks.create_task(ask())
+        await question.next_msg()
+        running.connection.give_up("other.")
+        await asyncio.sleep(0)
+        assert not asking.done()
+        if reconnected:
+            await running.connection._on_connect()
+        else:
+            running.connection.give_up("other.", "question.")
+
+
+async def test_pause_ends_when_something_is_new(running: Running) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(running.connection.pause(60))
+        await asyncio.sleep(0)
+        running.connection.give_up("")
+    await running.connection.pause(0)
 
 
 async def test_live_messages_arrive(running: Running, nats_settings: Settings) -> None:

@@ -38,6 +38,7 @@ class Scripted:
     def __init__(self, *script: dict[str, Any] | BrokerError) -> None:
         self.script = [*script]
         self.sent: list[tuple[str, bytes, dict[str, str]]] = []
+        self.pauses = 0
 
     async def publish(self, subject: str, payload: bytes, headers: Mapping[str, str]) -> None:
         self.sent.append((subject, payload, dict(headers)))
@@ -51,14 +52,16 @@ class Scripted:
             raise answer
         return Msg(Client(), data=json.dumps(answer).encode())
 
+    async def pause(self, seconds: float) -> None:
+        self.pauses += 1
+
 
 Make = Callable[..., tuple[Publisher, Scripted]]
 
 
 @pytest.fixture
-def make(monkeypatch: pytest.MonkeyPatch) -> Make:
+def make() -> Make:
     """Make a publisher that does not pause."""
-    monkeypatch.setattr(module, "PAUSE", (0, 0))
 
     def made(*script: dict[str, Any] | BrokerError, atomic: bool = True) -> Any:
         connection = Scripted(*script)
@@ -88,6 +91,7 @@ async def test_every_attempt_has_the_same_key(make: Make) -> None:
     assert await publisher.store(attempts("a"), unsure) == [7]
     assert {headers["Nats-Msg-Id"] for _, _, headers in connection.sent} == {"a"}
     assert len(connection.sent) == 4
+    assert connection.pauses == 2, "a refused attempt pauses, a lost one does not"
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,16 @@
 """Requests to the stream of a real nats-server."""
 
 import json
+from typing import Any
 
 import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 import aionotify.broker.nats
+from aionotify.broker.nats.connection import Connection
 from aionotify.broker.nats.remote import Remote, parse_answer
-from aionotify.errors import BrokerError
+from aionotify.errors import BrokerError, NoAnswer
 from aionotify.settings import Settings
 from tests.support.broker_contract import Node, drafts
 from tests.support.nats_nodes import other_program, running_node
@@ -69,6 +71,25 @@ async def test_subjects_are_read_page_by_page(
         monkeypatch.undo()
     assert found == {"s.a": 1, "s.b": 1, "s.c": 1}
     assert offsets == [0, 2]
+
+
+async def test_question_is_repeated(
+    nats_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There may have been no leader for a moment."""
+    async with running_node(nats_settings) as node:
+        request, lost = Connection.request, [1, 2]
+
+        async def losing(*arguments: Any, **options: Any) -> Msg:
+            if lost:
+                raise NoAnswer(f"lost {lost.pop()}")
+            return await request(*arguments, **options)
+
+        monkeypatch.setattr(Connection, "request", losing)
+        assert (await remote_of(node).info()).messages == 0
+        lost += [1, 2, 3]
+        with pytest.raises(NoAnswer, match="lost 1"):
+            await remote_of(node).info()
 
 
 async def test_foreign_stream_is_refused(
