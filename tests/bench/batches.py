@@ -31,11 +31,11 @@ class Figure(NamedTuple):
     """Resident memory of the server per topic with one notification."""
 
 
-def batches() -> Iterator[bytes]:
-    """Yield requests of `LINES` lines, which name each topic once."""
-    for first in range(0, TOPICS, LINES):
+def batches(count: int, topics: int) -> Iterator[bytes]:
+    """Yield requests of `LINES` lines, `count` in all, which name `topics` in turns."""
+    for first in range(0, count, LINES):
         lines = (
-            f'{{"topic":"user.{number}","message":"{number:0{LENGTH}}"}}\n'
+            f'{{"topic":"user.{number % topics}","message":"{number:0{LENGTH}}"}}\n'
             for number in range(first, first + LINES)
         )
         body = "".join(lines).encode()
@@ -44,9 +44,9 @@ def batches() -> Iterator[bytes]:
         yield head % len(body) + body
 
 
-def send_batches(port: int) -> float:
-    """Send all of them over one connection, one after another; return the seconds it took."""
-    requests = list(batches())
+def send_batches(port: int, count: int, topics: int) -> float:
+    """Send them over one connection, one after another; return the seconds it took."""
+    requests = list(batches(count, topics))
     with socket.create_connection(("127.0.0.1", port), 30) as connection:
         started = time.perf_counter()
         for request in requests:
@@ -70,7 +70,7 @@ def _read_answer(connection: socket.socket) -> None:
 def as_batches(server: Server) -> Figure:
     """Measure NDJSON."""
     memory, before = server.resident_bytes(), server.cpu_seconds()
-    seconds = send_batches(server.port)
+    seconds = send_batches(server.port, TOPICS, TOPICS)
     cpu = server.cpu_seconds() - before
     return Figure(TOPICS / seconds, cpu / TOPICS, (server.resident_bytes() - memory) / TOPICS)
 
@@ -78,7 +78,7 @@ def as_batches(server: Server) -> Figure:
 def as_requests(server: Server, seconds: float) -> Figure:
     """Measure one `POST` for each notification, each to a topic of its own, for some seconds."""
     memory, before = server.resident_bytes(), server.cpu_seconds()
-    rate, _ = measure(server.port, CONNECTIONS, TOPICS, seconds)
+    rate, _ = measure([server.port], CONNECTIONS, TOPICS, seconds)
     count = rate * seconds
     cpu = server.cpu_seconds() - before
     return Figure(rate, cpu / count, (server.resident_bytes() - memory) / min(count, TOPICS))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from tests.bench.clients import Crowd, frame_size
-from tests.bench.peers import OURS, PEERS
+from tests.bench.peers import OURS, PEERS, Peer
 from tests.bench.processes import prepare, running
 from tests.support.raw_client import client_frame
 
@@ -41,13 +41,12 @@ class Figure(NamedTuple):
     """Resident memory of the server per client, with what its topics take."""
 
 
-def measure(topics: Callable[[int], str], clients: int, messages: int) -> Figure:
+def measure(peer: Peer, topics: Callable[[int], str], clients: int, messages: int) -> Figure:
     """Measure one kind of clients on a server of its own."""
-    ours = next(each for each in PEERS if each.name == OURS)
     names = ",".join(f'"{name}"' for name in topics(0).split(","))
     subscribed = f'{{"type":"subscribed","topics":[{names}],"id":"1763884800000000"}}'
     with (
-        running(ours) as server,
+        running(peer) as server,
         Crowd(server.port, "/ws?client=admin&topic=shared") as crowd,
     ):
 
@@ -81,10 +80,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("The benchmark needs Linux: epoll for the load, /proc for CPU time and memory.")
         return 0
     clients = min(options.clients, prepare())
+    ours = next(each for each in PEERS if each.name == OURS)
     found: dict[str, list[Figure]] = {name: [] for name in KINDS}
     for _ in range(options.rounds):
         for name, topics in KINDS.items():
-            found[name].append(measure(topics, clients, options.messages))
+            found[name].append(measure(ours, topics, clients, options.messages))
     base = found["one topic"]
     print(f"{clients} clients, medians of {options.rounds} rounds, ratios of one round")
     print(f"{'each subscribes to':30} {'CPU µs':>7} {'ratio':>6} {'KiB':>6} {'more':>6}")

@@ -24,9 +24,9 @@ class Failure(Exception):
 class Server:
     """A running server, including its child processes."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", port: int) -> None:
+    def __init__(self, pid: int, port: int) -> None:
         self.port = port
-        self._process = process
+        self._pid = str(pid)
 
     def cpu_seconds(self) -> float:
         """Return the CPU time used so far.
@@ -42,23 +42,26 @@ class Server:
         return sum(int(text.split("VmRSS:")[1].split()[0]) * 1024 for text in statuses)
 
     def _family(self) -> list[Path]:
-        main = Path("/proc", str(self._process.pid))
+        main = Path("/proc", self._pid)
         children = (main / "task" / main.name / "children").read_text().split()
         return [main, *(Path("/proc", each) for each in children)]
 
 
 @contextlib.contextmanager
-def running(peer: Peer) -> Iterator[Server]:
-    """Run `peer` on a free port of 127.0.0.1. It is terminated when the block ends."""
+def running(peer: Peer, core: int | None = 0) -> Iterator[Server]:
+    """Run `peer` on a free port of 127.0.0.1. It is terminated when the block ends.
+
+    It gets a core for itself, or none in particular.
+    """
     port = free_port()
     with tempfile.TemporaryDirectory() as folder, open(Path(folder, "log"), "w+b") as log:
         command = peer.command(port, Path(folder))
         environment = {**os.environ, "PYTHONPATH": str(ROOT), **peer.environment}
-        with _on_core(0):  # children inherit the affinity
+        with _on_core(core):  # children inherit the affinity
             process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
         try:
             _await_listening(process, port, Path(folder, "log"))
-            yield Server(process, port)
+            yield Server(process.pid, port)
         finally:
             process.terminate()
             try:
@@ -89,9 +92,10 @@ def prepare() -> int:
 
 
 @contextlib.contextmanager
-def _on_core(number: int) -> Iterator[None]:
+def _on_core(number: int | None) -> Iterator[None]:
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {_cores()[number]})
+    if number is not None:
+        os.sched_setaffinity(0, {_cores()[number]})
     try:
         yield
     finally:

@@ -6,6 +6,7 @@ one run. Linux only.
 
 import argparse
 import contextlib
+import itertools
 import select
 import socket
 import statistics
@@ -60,13 +61,19 @@ def requests(topics: int) -> list[bytes]:
     return lines
 
 
-def measure(port: int, connections: int, topics: int, seconds: float) -> tuple[float, float]:
+def measure(
+    ports: Sequence[int], connections: int, topics: int, seconds: float
+) -> tuple[float, float]:
     """Return requests per second and the median latency in seconds.
 
-    Every connection sends its next request when it has the answer to the last one.
+    Every connection sends its next request when it has the answer to the last one. The connections
+    are spread over `ports`.
     """
     messages = requests(topics)
-    sockets = [socket.create_connection(("127.0.0.1", port), 10) for _ in range(connections)]
+    sockets = [
+        socket.create_connection(("127.0.0.1", port), 10)
+        for port in itertools.islice(itertools.cycle(ports), connections)
+    ]
     latencies: list[float] = []
     sent_at: dict[int, float] = {}
     by_fd = {each.fileno(): each for each in sockets}
@@ -141,9 +148,9 @@ def run(rounds: int, seconds: float) -> Figures:
 def _one(server: Server, connections: int, topics: int, seconds: float) -> Figure:
     # The first requests to each topic create it; which is not to be measured.
     warm_up = max(0.2, topics / 5000)
-    measure(server.port, 64, topics, warm_up)
+    measure([server.port], 64, topics, warm_up)
     before = server.cpu_seconds()
-    rate, latency = measure(server.port, connections, topics, seconds)
+    rate, latency = measure([server.port], connections, topics, seconds)
     return Figure(rate, latency, (server.cpu_seconds() - before) / (rate * seconds))
 
 

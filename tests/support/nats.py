@@ -36,6 +36,12 @@ class NatsProcess:
         """The URL for `AIONOTIFY_NATS_URL`."""
         return f"nats://127.0.0.1:{self.port}"
 
+    @property
+    def pid(self) -> int:
+        """The number of the running process."""
+        assert self._process is not None
+        return self._process.pid
+
     def launch(self) -> None:
         """Start it on what it has stored, without waiting."""
         program = shutil.which("nats-server")
@@ -134,14 +140,29 @@ class NatsCluster:
 
     def leader(self, stream: str = "aionotify") -> NatsProcess:
         """Return the server that leads a stream."""
+        for group in self._groups(stream):
+            if name := group.get("leader"):
+                return next(one for one in self.servers if one.name == name)
+        raise AssertionError(f"the stream {stream} has no leader")
+
+    def wait_in_sync(self, stream: str) -> None:
+        """Wait until a leader says that the two other servers have everything in a stream."""
+        deadline = time.monotonic() + START_TIMEOUT
+        while not any(
+            [each["current"] for each in group.get("replicas", ())] == [True, True]
+            for group in self._groups(stream)
+        ):
+            assert time.monotonic() < deadline, f"the stream {stream} is not in sync"
+            time.sleep(0.05)
+
+    def _groups(self, stream: str) -> Iterator[dict[str, Any]]:
+        """Yield what each server that answers knows about the replicas of a stream."""
         for each in self.servers:
             with contextlib.suppress(OSError):
-                for account in each.monitoring("/jsz?streams=true")["account_details"]:
+                for account in each.monitoring("/jsz?streams=true").get("account_details", ()):
                     for detail in account["stream_detail"]:
-                        name = detail["cluster"].get("leader")
-                        if detail["name"] == stream and name:
-                            return next(one for one in self.servers if one.name == name)
-        raise AssertionError(f"the stream {stream} has no leader")
+                        if detail["name"] == stream:
+                            yield detail["cluster"]
 
     def kill(self) -> None:
         """End all processes at once."""
