@@ -66,6 +66,18 @@ def create_app(settings: Settings | None = None) -> web.Application:
     return app
 
 
+def create_metrics_app(app: web.Application) -> web.Application:
+    """Return an application for a port of its own: `/health` and `/metrics` of `app`.
+
+    The access rules are those of `app`.
+    """
+    own = web.Application(middlewares=app.middlewares)
+    own[ACCESS], own[BROKER], own[HUB] = app[ACCESS], app[BROKER], app[HUB]
+    own[METRICS], own[NOTIFIER] = app[METRICS], app[NOTIFIER]
+    _add_probes(own)
+    return own
+
+
 def _add_components(app: web.Application, settings: Settings) -> None:
     app[SETTINGS] = settings
     app[ACCESS] = Access(settings)
@@ -117,16 +129,21 @@ def _add_routes(app: web.Application) -> None:
     One without any here, such as `/metrics`, needs a token for all topics, if any are configured.
     """
     get, access = app.router.add_get, app[ACCESS]
+    _add_probes(app)
     access.allow_anonymous(get("/", status.greeting))
-    access.allow_anonymous(get("/health", status.health))
     for path, handler in static_files().items():
         access.allow_anonymous(get(path, handler))
-    get("/metrics", prometheus.metrics)
     access.allow_subscribers(get("/messages", messages.recent), topics_to_read)
     access.allow_subscribers(get("/notifications", notifications.poll), topics_to_read)
     access.allow_publishers(app.router.add_post("/notifications", notifications.publish))
     access.allow_subscribers(get("/events", events.stream), topics_to_read)
     access.allow_subscribers(get("/ws", ws.connect), topics_to_read)
+
+
+def _add_probes(app: web.Application) -> None:
+    """Add the routes with which an operator looks at this process."""
+    app[ACCESS].allow_anonymous(app.router.add_get("/health", status.health))
+    app.router.add_get("/metrics", prometheus.metrics)
 
 
 async def _run_authenticator(app: web.Application) -> AsyncIterator[None]:

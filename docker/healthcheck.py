@@ -14,12 +14,11 @@ def main() -> int:
     """Ask for `/health` at the first address that the server listens on."""
     first = os.environ.get("AIONOTIFY_HOST", "").split(",")[0].strip(" []") or "localhost"
     # Docker's links and Kubernetes set AIONOTIFY_PORT=tcp://… for a service of that name, which
-    # the server passes over.
-    port = os.environ.get("AIONOTIFY_PORT", "").strip()
+    # the server passes over. The other port, if there is one, leads to this very process.
+    ports = (os.environ.get(f"AIONOTIFY_{name}PORT", "").strip() for name in ("METRICS_", ""))
+    port = next((each for each in ports if each.isdigit()), "8000")
     # Not urllib: it would ask the proxy in `http_proxy`, to which 127.0.0.1 is another machine.
-    connection = http.client.HTTPConnection(
-        CONNECTABLE.get(first, first), int(port) if port.isdigit() else 8000, timeout=2
-    )
+    connection = http.client.HTTPConnection(CONNECTABLE.get(first, first), int(port), timeout=2)
     try:
         connection.request("GET", "/health")
         return 0 if connection.getresponse().status == 200 else 1

@@ -26,7 +26,16 @@ from aionotify.settings.nats import (
     NatsServers,
 )
 from aionotify.settings.option import UNSET, Group, Option, option, option_of
-from aionotify.settings.parsers import ADDRESSES, HOSTS, ORIGINS, PORT, TOKENS, choice, integer
+from aionotify.settings.parsers import (
+    ADDRESSES,
+    HOSTS,
+    ORIGINS,
+    PORT,
+    SWITCH,
+    TOKENS,
+    choice,
+    integer,
+)
 from aionotify.settings.services import without_services
 from aionotify.text import shorten
 
@@ -48,6 +57,12 @@ class Settings:
         "::1, `0.0.0.0` is every IPv4 address, `::` is every IPv6 and IPv4 address.")
     port: int = option(8000, integer(0, 65535, unit="a port"), group=Group.LISTENING,
         help="Port to listen on. 0 picks a free port and logs it.")
+    reuse_port: bool = option(False, SWITCH, group=Group.LISTENING,
+        help="`on` lets several processes of one user listen on the port (`SO_REUSEPORT`); Linux "
+        "spreads connections over them. For nodes on one machine, with `AIONOTIFY_NATS_URL`.")
+    metrics_port: int = option(0, PORT, group=Group.LISTENING, unset=UNSET,
+        help="Port for `/metrics` and `/health` of this very process, beside those on the port "
+        "that it may share.")
     memcached_hosts: tuple[Address, ...] = option((), ADDRESSES, group=Group.RECENT,
         variable="MEMCACHED_HOST", unset="`localhost`, then `memcached`",
         help="memcached servers, as `host` or `host:port`, several separated by commas. They are "
@@ -185,6 +200,7 @@ def read_settings(
     refuse_contradictions(values)
     settings = Settings(**values)
     _refuse_shared_tokens(settings)
+    _refuse_equal_ports(settings)
     unset = {*in_file, *in_environment} - {*written}
     return settings, hints_on(options(), written, unset)
 
@@ -253,4 +269,12 @@ def _refuse_shared_tokens(settings: Settings) -> None:
         raise SettingsError(
             "AIONOTIFY_ADMIN_TOKEN and AIONOTIFY_USER_TOKEN: the same token, not shown, is in both "
             "(expected different ones: every user could publish)"
+        )
+
+
+def _refuse_equal_ports(settings: Settings) -> None:
+    if settings.metrics_port and settings.metrics_port == settings.port:
+        raise SettingsError(
+            f"AIONOTIFY_METRICS_PORT: {settings.port} is the port of AIONOTIFY_PORT as well "
+            "(expected another one)"
         )

@@ -72,7 +72,8 @@ def option(
     # that the field, its default and its parser agree.
     if default == () and not unset:
         unset = UNSET  # an empty tuple cannot be written
-    written = "" if unset else str(default)
+    text = "off" if default is False else str(default)
+    written = "" if unset else text
     made = Option(parser, group, help, written, unset, secret, variable, formerly)
     return field(default=default, repr=not secret, metadata={"option": made})
 

@@ -50,6 +50,15 @@ def choice(*words: str) -> Parser[str]:
     return Parser(parse, f"{', '.join(words[:-1])} or {words[-1]}")
 
 
+def _switch(text: str) -> bool:
+    # The words of systemd.
+    if text.lower() in ("on", "yes", "true", "1"):
+        return True
+    if text.lower() in ("off", "no", "false", "0"):
+        return False
+    raise ValueError
+
+
 def comma_separated(parse: Callable[[str], T], expected: str) -> Parser[tuple[T, ...]]:
     """Return a parser of one or more values, separated by commas."""
     # An empty part reaches `parse`, which rejects it: `a,,b` and `a,` are typing errors.
@@ -101,6 +110,7 @@ def _token(text: str) -> str:
     return text
 
 
+SWITCH = Parser(_switch, "on or off")
 PORT = integer(1, 65535, unit="a port")
 _HOSTS = comma_separated(
     _listening_host, "a host name or an address without a port, or several separated by commas"

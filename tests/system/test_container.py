@@ -36,6 +36,16 @@ async def test_health_check_finds_the_server(host: str) -> None:
         assert await check(environment | proxies) == 0
 
 
+async def test_health_check_prefers_the_port_of_the_process() -> None:
+    """The other one may be shared, so another process might answer."""
+    own = free_port()
+    async with running_server(without_memcached(AIONOTIFY_METRICS_PORT=str(own))) as server:
+        environment = {"AIONOTIFY_HOST": "127.0.0.1", "AIONOTIFY_PORT": str(server.port)}
+        assert await check(environment | {"AIONOTIFY_METRICS_PORT": str(own)}) == 0
+        assert await check(environment | {"AIONOTIFY_METRICS_PORT": str(free_port())}) == 1
+        assert await check(environment | {"AIONOTIFY_METRICS_PORT": "tcp://10.0.0.1:9000"}) == 0
+
+
 async def test_health_check_notices_a_dead_server() -> None:
     assert await check({"AIONOTIFY_PORT": str(free_port())}) == 1
 

@@ -1,4 +1,4 @@
-"""The files for operators work: the systemd unit, the Kubernetes manifests, and Caddy with TLS."""
+"""The files for operators work: the systemd units, the Kubernetes manifests, and Caddy with TLS."""
 
 import asyncio
 import configparser
@@ -18,12 +18,12 @@ import pytest
 import yaml
 from playwright.async_api import Browser
 
-from aionotify.settings import Settings, options
+from aionotify.settings import Settings, options, read_settings
 from tests.support import ROOT, eventually, free_port, running_server
 from tests.support.browser import WITHOUT_MEMCACHED, live_page, publish
 from tests.support.documents import read
 
-UNIT = "docker/aionotify.service"
+UNIT, TEMPLATE = "docker/aionotify.service", "docker/aionotify@.service"
 MAX_EXPOSURE = 2.0
 """Of 10, as `systemd-analyze security` judges it; without the hardening, it is 9.2."""
 
@@ -40,28 +40,40 @@ SUBSCRIBE = """([streams, server]) => {
 """JavaScript that opens event streams, and a WebSocket."""
 
 
-def unit() -> configparser.SectionProxy:
-    """Return the settings of the service."""
-    parser = configparser.ConfigParser(strict=False)
+def unit(path: str) -> configparser.SectionProxy:
+    """Return the settings of a service."""
+    parser = configparser.ConfigParser(strict=False, interpolation=None)
     parser.optionxform = str  # type: ignore[assignment,method-assign]  # keep the case of names
-    parser.read_string(read(UNIT))
+    parser.read_string(read(path))
     return parser["Service"]
 
 
 def test_service_outlasts_the_grace_period() -> None:
-    service = unit()
+    service = unit(UNIT)
     assert service["ExecStart"].endswith(".venv/bin/python -m aionotify")
     assert int(service["TimeoutStopSec"]) > Settings().shutdown_grace
     assert service["RestartPreventExitStatus"] == "2"
 
 
+def test_instances_differ_from_the_service_in_three_lines_only() -> None:
+    """They share a port, which takes one user for all; each has a port of its own."""
+    added = {
+        "Environment": "AIONOTIFY_REUSE_PORT=on AIONOTIFY_METRICS_PORT=%i",
+        "User": "aionotify",
+    }
+    assert dict(unit(TEMPLATE)) == {**dict(unit(UNIT)), **added}
+    values = dict(each.split("=") for each in added["Environment"].split())
+    read_settings({}, None, {name: text.replace("%i", "9001") for name, text in values.items()})
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="systemd is for Linux")
-def test_systemd_accepts_the_unit_and_calls_it_safe(tmp_path: Path) -> None:
+@pytest.mark.parametrize("unit", [UNIT, TEMPLATE])
+def test_systemd_accepts_the_unit_and_calls_it_safe(unit: str, tmp_path: Path) -> None:
     program = shutil.which("systemd-analyze")
     assert program, f"systemd-analyze is missing: python3 {ROOT / 'tests/run.py'}"
-    # It wants the program and its folder to exist.
-    path = tmp_path / "aionotify.service"
-    text = read(UNIT).replace("/opt/aionotify/.venv/bin/python", f'"{sys.executable}"')
+    # It wants the program and its folder to exist, and an instance of a template.
+    path = tmp_path / Path(unit).name.replace("@", "@9001")
+    text = read(unit).replace("/opt/aionotify/.venv/bin/python", f'"{sys.executable}"')
     path.write_text(text.replace("/opt/aionotify", str(ROOT)), encoding="utf-8")
     threshold = f"--threshold={MAX_EXPOSURE * 10:.0f}"
     for command in (["verify"], ["security", "--offline=true", threshold]):

@@ -2,13 +2,14 @@
 
 import asyncio
 import resource
+import signal
 from pathlib import Path
 
 import aiohttp
 import pytest
 
 from tests.support import ServerProcess, eventually, exchange, free_port, running_server
-from tests.support.environment import with_startup_code
+from tests.support.environment import without_uvloop
 from tests.support.log_lines import without_times
 
 HELP = "; choose another with AIONOTIFY_HOST and AIONOTIFY_PORT"
@@ -36,6 +37,24 @@ async def test_port_in_use_ends_the_process() -> None:
         assert (await exchange(server.port, b"GET / HTTP/1.1")).status == b"HTTP/1.1 200 OK"
 
 
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+async def test_queue_is_answered_on_stop(loop: str, tmp_path: Path) -> None:
+    """The system resets all connections that a listening socket has when it is closed."""
+    hidden = without_uvloop(tmp_path) if loop == "asyncio" else {}
+    request = b"POST /notifications HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1\r\n\r\nx"
+    async with running_server({**no_memcached(), **hidden}) as server:
+        server.process.send_signal(signal.SIGSTOP)
+        clients = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(200)]
+        for _, writer in clients:
+            writer.write(request)
+        server.process.send_signal(signal.SIGTERM)
+        server.process.send_signal(signal.SIGCONT)
+        for reader, writer in clients:
+            assert (await reader.read()).startswith(b"HTTP/1.1 201 Created\r\n")
+            writer.close()
+        assert await server.process.wait() == 0
+
+
 async def answers(server: ServerProcess) -> bool:
     """Return whether `/health` answers within a second."""
     try:
@@ -53,8 +72,7 @@ def processor_seconds(server: ServerProcess) -> float:
 
 async def test_missing_files_are_one_line(tmp_path: Path) -> None:
     """Without uvloop, accepting fails thousands of times a second, and each was a traceback."""
-    hidden = with_startup_code(tmp_path, "raise ImportError\n", "uvloop")
-    async with running_server({**no_memcached(), **hidden}) as server:
+    async with running_server({**no_memcached(), **without_uvloop(tmp_path)}) as server:
         assert ", asyncio: " in server.output()
         resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (60, 60))
         used = processor_seconds(server)

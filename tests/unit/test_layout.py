@@ -16,6 +16,7 @@ ROOMS = (
     "__main__",
     "token_command",
     "server",
+    "listeners",
     "__init__",
     "app",
     "endpoints",

@@ -1,4 +1,4 @@
-"""Sockets and signals: addresses, log lines, and failed starts."""
+"""The server process: addresses, log lines, signals, and failed starts."""
 
 import asyncio
 import contextlib
@@ -6,14 +6,13 @@ import logging
 import re
 import signal
 import socket
-from collections.abc import Callable
 
 import aiohttp
 import pytest
 from websockets.asyncio.client import connect
 
 from aionotify.incidents import Incidents
-from aionotify.server import _OUT_OF_FILES, ACCEPTS_PER_TURN, BACKLOG, _listen, serve
+from aionotify.server import _OUT_OF_FILES, _report_missing_files, serve
 from aionotify.settings import Settings
 from tests.support import alone, eventually, exchange, free_port
 from tests.support.access import ADMIN, USER
@@ -23,13 +22,6 @@ HELP = "; choose another with AIONOTIFY_HOST and AIONOTIFY_PORT"
 WARNING = "anyone who can reach this server can publish: set AIONOTIFY_ADMIN_TOKEN"
 
 Log = pytest.LogCaptureFixture
-Loop = asyncio.AbstractEventLoop
-
-LOOPS = [asyncio.new_event_loop]
-with contextlib.suppress(ImportError):  # Windows
-    import uvloop
-
-    LOOPS.append(uvloop.new_event_loop)
 
 
 @pytest.fixture
@@ -190,36 +182,11 @@ async def test_ignored_hangup_stays_ignored() -> None:
         signal.signal(signal.SIGHUP, before)
 
 
-@pytest.mark.parametrize("factory", LOOPS)
-def test_backlog_is_not_the_number_of_accepts(factory: Callable[[], Loop]) -> None:
-    """Both are one argument in asyncio; a small one for both would refuse a reconnecting crowd."""
-    listened: list[int] = []
-
-    class Bound(socket.socket):
-        """A socket that notes the length of its backlog."""
-
-        def listen(self, backlog: int = 0, /) -> None:
-            listened.append(backlog)
-            super().listen(backlog)
-
-    async def listen() -> None:
-        with Bound() as bound:
-            bound.bind(("127.0.0.1", 0))
-            (listener,) = await _listen(asyncio.Protocol, [bound], Incidents())
-            listener.close()
-
-    with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(listen())
-    assert listened[-1] == BACKLOG
-    if factory is asyncio.new_event_loop:  # uvloop calls the system itself
-        assert listened[0] == ACCEPTS_PER_TURN
-
-
 async def test_other_errors_of_the_loop_are_reported(log: Log) -> None:
     """Only running out of files is summed up."""
     incidents = Incidents()
     loop = asyncio.get_running_loop()
-    await _listen(asyncio.Protocol, [], incidents)
+    _report_missing_files(incidents)
     error = OSError(24, "Too many open files")
     for _ in range(3):
         loop.call_exception_handler({"message": _OUT_OF_FILES, "exception": error})
@@ -266,3 +233,31 @@ async def test_exposed_server_without_token_warns(
     async with serving(settings):
         await urls(log)
     assert log.text.count(WARNING) == warned
+
+
+async def test_second_port_is_logged_and_closed(log: Log) -> None:
+    settings = alone(port=free_port(), metrics_port=free_port())
+    async with serving(settings):
+        line = f"metrics on http://127.0.0.1:{settings.metrics_port}/metrics"
+        await eventually(lambda: line in log.messages)
+        answer = await exchange(settings.metrics_port, b"GET /health HTTP/1.1")
+        assert answer.status == b"HTTP/1.1 200 OK"
+    assert not await reaches("127.0.0.1", settings.metrics_port)
+
+
+async def test_second_port_in_use(log: Log) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        settings = alone(port=free_port(), metrics_port=taken.getsockname()[1])
+        assert await failure(settings, log) == (
+            f"cannot listen on 127.0.0.1:{settings.metrics_port}: Address already in use; choose "
+            "another with AIONOTIFY_HOST and AIONOTIFY_METRICS_PORT"
+        )
+    socket.create_server(("127.0.0.1", settings.port)).close()  # the first one was closed
+
+
+@pytest.mark.parametrize("shared", [True, False])
+async def test_shared_port_without_nats_warns(shared: bool, log: Log) -> None:
+    async with serving(alone(port=free_port(), reuse_port=shared)):
+        await urls(log)
+    warned = [text for text in log.messages if text.startswith("AIONOTIFY_REUSE_PORT is on")]
+    assert len(warned) == shared

@@ -61,6 +61,15 @@ CASES = [
     ),
     number("AIONOTIFY_PORT", 8000, 0, 65535, "a port from 0 to 65535"),
     Case(
+        "reuse_port",
+        "AIONOTIFY_REUSE_PORT",
+        False,
+        "on or off",
+        {"on": True, "OFF": False, "1": True, "no": False, " True ": True},
+        ["2", "enabled", "on,off", "None"],
+    ),
+    number("AIONOTIFY_METRICS_PORT", 0, 1, 65535, "a port from 1 to 65535"),
+    Case(
         "memcached_hosts",
         "MEMCACHED_HOST",
         (),
@@ -192,6 +201,17 @@ def test_long_value_is_shortened() -> None:
     with pytest.raises(SettingsError) as caught:
         read({"AIONOTIFY_PORT": "x" * 5000})
     assert f"invalid value '{'x' * 100}…' (expected" in str(caught.value)
+
+
+def test_equal_ports_are_rejected() -> None:
+    for environ in ({"AIONOTIFY_PORT": "9001"}, {}):
+        port = environ.get("AIONOTIFY_PORT", "8000")
+        with pytest.raises(SettingsError) as caught:
+            read({**environ, "AIONOTIFY_METRICS_PORT": port})
+        assert str(caught.value) == (
+            f"AIONOTIFY_METRICS_PORT: {port} is the port of AIONOTIFY_PORT as well (expected "
+            "another one)"
+        )
 
 
 def test_memcached_addresses_get_default_port() -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 
 from aionotify.settings import options
 from aionotify.settings.option import UNSET, Group, option, option_of
-from aionotify.settings.parsers import TOKENS, integer
+from aionotify.settings.parsers import SWITCH, TOKENS, integer
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,11 @@ class Example:
         unset="as many as possible",
     )
     tokens: tuple[str, ...] = option((), TOKENS, group=Group.ACCESS, help="Token.", secret=True)
+    switch: bool = option(False, SWITCH, group=Group.LIMITS, help="Switch.")
+    none: int = option(0, integer(0, 9), group=Group.LIMITS, help="None.")
 
 
-MAX_SIZE, RENAMED, SECRET = map(option_of, fields(Example))
+MAX_SIZE, RENAMED, SECRET, SWITCHED, NONE = map(option_of, fields(Example))
 
 
 def test_default_is_that_of_the_field() -> None:
@@ -44,11 +46,14 @@ def test_default_is_written_or_described() -> None:
     assert (MAX_SIZE.default, MAX_SIZE.unset) == ("7", "")
     assert (RENAMED.default, RENAMED.unset) == ("", "as many as possible")
     assert (SECRET.default, SECRET.unset) == ("", UNSET)
+    assert (SWITCHED.default, NONE.default) == ("off", "0")
 
 
 def test_secret_has_file_variable_and_no_repr() -> None:
     assert SECRET.file_variable == "AIONOTIFY_TOKENS_FILE"
-    assert repr(Example(tokens=("hidden",))) == "Example(max_size=7, renamed=0)"
+    assert (
+        repr(Example(tokens=("hidden",))) == "Example(max_size=7, renamed=0, switch=False, none=0)"
+    )
 
 
 def test_help_is_whole_sentences() -> None:
