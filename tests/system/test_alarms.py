@@ -15,6 +15,7 @@ import yaml
 from tests.support import ROOT, running_server
 from tests.support.documents import OPERATING, blocks, read
 from tests.support.environment import without_memcached
+from tests.support.nats import running_nats
 
 ALERTS = ROOT / "docker" / "alerts.yaml"
 DASHBOARD = ROOT / "docker" / "grafana.json"
@@ -63,6 +64,10 @@ FIRING = {
     "AionotifyRestarting": {
         f"process_start_time_seconds{{{JOB}}}": f"1x20 2x3 3x3 4x{MINUTES}",
     },
+    "AionotifyNatsUnavailable": steady("aionotify_nats_connected", "0"),
+    "AionotifyNatsLag": steady("aionotify_nats_lag", "1001"),
+    "AionotifyPublishFails": steady("aionotify_nats_unavailable_total", "0+1"),
+    "AionotifyStreamWentBack": {f"aionotify_nats_went_back_total{{{JOB}}}": f"0x20 1x{MINUTES}"},
 }
 """For each alarm, the figures of a server with that problem."""
 
@@ -72,6 +77,10 @@ HEALTHY = (
     | steady("aionotify_refused_total", "0+30", ',reason="token"')
     | steady("aionotify_cut_off_total", "0+1", ',reason="stalled"')
     | steady("aionotify_cache_connected", "1")
+    | steady("aionotify_nats_connected", "1")
+    | {f"aionotify_nats_lag{{{JOB}}}": "0 5000 0 " * (MINUTES // 3)}
+    | steady("aionotify_nats_unavailable_total", "7")
+    | steady("aionotify_nats_went_back_total", "1")
     | steady("process_open_fds", "90")
     | steady("process_max_fds", "100")
     | steady("process_start_time_seconds", "1")
@@ -170,14 +179,26 @@ def test_panels_do_not_overlap() -> None:
     assert len({panel["id"] for panel in panels()}) == len(panels())
 
 
-async def test_named_metrics_exist() -> None:
-    """Metrics, labels and buckets of the rules and of the dashboard are those of the server."""
+async def samples_of(environment: dict[str, str]) -> list[str]:
+    """Return the lines with figures of a server."""
     async with (
-        running_server(without_memcached()) as server,
+        running_server(environment) as server,
         aiohttp.request("GET", f"{server.url}/metrics") as response,
     ):
-        text = await response.text()
-    samples = [line for line in text.splitlines() if not line.startswith("#")]
+        lines = (await response.text()).splitlines()
+    return [line for line in lines if not line.startswith("#")]
+
+
+async def test_named_metrics_exist(tmp_path: Path) -> None:
+    """Metrics, labels and buckets of the rules and of the dashboard are those of the server.
+
+    That is a single one, or a node of a cluster.
+    """
+    samples = await samples_of(without_memcached())
+    with running_nats(tmp_path) as nats:
+        cluster = {"AIONOTIFY_NATS_URL": nats.url, "AIONOTIFY_NATS_REPLICAS": "1"}
+        samples += await samples_of(cluster)
+    assert "aionotify_nats_connected 1.0" in samples
     pattern = r"((?:aionotify|process)_\w+)(?:{(.*?)})?"
     for expression in [*(rule["expr"] for rule in rules()), *queries()]:
         named = re.findall(pattern, expression)

@@ -18,6 +18,7 @@ from websockets.asyncio.client import connect
 from aionotify.settings import Settings
 from tests.support import ROOT, ServerProcess, eventually, free_port, running_server
 from tests.support.documents import OPERATING, blocks, read
+from tests.support.nats import running_nats
 
 OWN_NAME = "notify.example.com"
 FOREIGN = {"Origin": "https://elsewhere.example"}
@@ -105,14 +106,18 @@ def documents(start: str) -> list[Any]:
     return list(yaml.safe_load_all(text))
 
 
-async def test_metrics_in_the_document_are_those_of_the_server() -> None:
-    """In both directions."""
-    async with (
-        running_server(alone()) as server,
-        aiohttp.request("GET", f"{server.url}/metrics") as response,
-    ):
-        text = await response.text()
-    ours = set(re.findall(r"^# TYPE (aionotify_\w+) ", text, re.MULTILINE))
+async def test_metrics_in_the_document_are_those_of_the_server(tmp_path: Path) -> None:
+    """In both directions; a single server and a node of a cluster have them together."""
+    ours: set[str] = set()
+    with running_nats(tmp_path) as nats:
+        cluster = {"AIONOTIFY_NATS_URL": nats.url, "AIONOTIFY_NATS_REPLICAS": "1"}
+        for environment in (alone(), cluster):
+            async with (
+                running_server(environment) as server,
+                aiohttp.request("GET", f"{server.url}/metrics") as response,
+            ):
+                text = await response.text()
+            ours |= {*re.findall(r"^# TYPE (aionotify_\w+) ", text, re.MULTILINE)}
     table = re.findall(r"^\|.*\|$", read(OPERATING), re.MULTILINE)
     assert set(re.findall(r"`(aionotify_\w+)`", "\n".join(table))) == ours
 
