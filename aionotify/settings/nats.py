@@ -14,6 +14,10 @@ from aionotify.settings.parsers import ADDRESSES, Parser
 DEFAULT_PORT = 4222
 
 _URL = re.compile(r"(nats|tls)://(?:([^@/?#\s]+)@)?([^@/?#\s]+)/?")
+_CREDENTIALS = re.compile(
+    r"-+BEGIN NATS USER JWT-+\s+(\S+)\s+-+END .*-+BEGIN USER NKEY SEED-+\s+(\S+)\s+-+END .*",
+    re.DOTALL,
+)
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -30,6 +34,39 @@ class NatsServers(NamedTuple):
     def urls(self) -> list[str]:
         """The URLs of the servers, without secrets."""
         return [f"{'tls' if self.tls else 'nats'}://{address}" for address in self.addresses]
+
+
+class Credentials(NamedTuple):
+    """The content of a credentials file."""
+
+    seed: str
+    """The private nkey of a user."""
+    jwt: str | None
+    """The user's JWT; None if the server knows the public nkey itself."""
+
+
+def read_credentials(path: Path) -> Credentials:
+    """Read an nkey seed or a `.creds` file. Raise ValueError or OSError, without the secret."""
+    text = path.read_text(encoding="utf-8", errors="replace").strip()
+    if found := _CREDENTIALS.fullmatch(text):
+        jwt, seed = found[1], found[2]
+    else:
+        jwt, seed = None, text
+    if not _is_seed(seed):
+        raise ValueError(f"{path} has no nkey seed of a user")
+    return Credentials(seed, jwt)
+
+
+def _is_seed(text: str) -> bool:
+    import nkeys  # type: ignore[import-untyped]
+
+    try:
+        prefix, raw = nkeys.decode_seed(text.encode())
+        # nkeys 0.2 does not compare the checksum.
+        again = nkeys.encode_seed(raw, prefix)
+    except nkeys.NkeysError:
+        return False
+    return bool(prefix == nkeys.PREFIX_BYTE_USER and again == text.encode())
 
 
 def _servers(text: str) -> NatsServers:
@@ -79,9 +116,14 @@ def _name(text: str) -> str:
     return text
 
 
-def _file(text: str) -> Path:
+def _credentials_file(text: str) -> Path:
+    if find_spec("nkeys") is None:
+        raise SettingsError(
+            "AIONOTIFY_NATS_CREDENTIALS_FILE: nkeys is not installed (expected after: pip install "
+            "'aionotify-server[cluster]')"
+        )
     try:
-        Path(text).read_bytes()
+        read_credentials(Path(text))
     except OSError as error:
         raise ValueError from error
     return Path(text)
@@ -100,5 +142,8 @@ SERVERS = Parser(
     "nats://user:password@host:4222 or tls://…, several separated by commas, all with one login",
 )
 STREAM = Parser(_name, "1 to 64 letters, digits, '_' or '-'")
-CREDENTIALS_FILE = Parser(_file, "the path of a readable file")
+CREDENTIALS_FILE = Parser(
+    _credentials_file,
+    "the path of a readable file with a user's nkey seed or the content of a .creds file",
+)
 CA_FILE = Parser(_ca_file, "the path of a readable file with certificates in PEM format")

@@ -14,6 +14,7 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from aionotify.broker.nats.client import CLOSE_TIMEOUT, SafeClient
 from aionotify.broker.nats.options import CONNECT_TIMEOUT, describe, options
 from aionotify.errors import BrokerError, NoAnswer
 from aionotify.settings import Settings
@@ -28,9 +29,6 @@ It tries all servers again and again itself; this is for the case that it does n
 
 CHECK_INTERVAL = 1.0
 """Seconds between two probes of the server, and until it must have answered one."""
-
-CLOSE_TIMEOUT = 1.0
-"""Seconds that closing a client may take."""
 
 MIN_VERSION = (2, 11)
 """nats-server 2.11 is the first one with batches of Direct Get."""
@@ -196,7 +194,7 @@ class Connection:
 
     async def _run_client(self) -> None:
         """Connect a client, and return when it is of no use anymore."""
-        client = self._client = Client()
+        client = self._client = SafeClient()
         loop = asyncio.get_running_loop()
         # In a task of its own: with unlimited attempts, `connect` (nats-py 2.16) never returns
         # while no server answers, and passes a cancellation over.

@@ -1,11 +1,15 @@
 """The options of nats-py's client, and its errors as text."""
 
+import base64
 import logging
 import ssl
+from pathlib import Path
 from typing import Any
 
+import nats.errors
+
 from aionotify.settings import Settings
-from aionotify.settings.nats import NatsServers
+from aionotify.settings.nats import Credentials, NatsServers, read_credentials
 from aionotify.text import shorten
 
 CONNECT_TIMEOUT = 2.0
@@ -43,19 +47,39 @@ def _is_no_eof(record: logging.LogRecord) -> bool:
     return "returning true from eof_received" not in record.getMessage()
 
 
-def login(servers: NatsServers, settings: Settings) -> dict[str, str]:
-    """Return the arguments by which the server knows this node."""
-    path = settings.nats_credentials_file
-    if path is not None:
-        text = path.read_text(encoding="utf-8", errors="replace")
-        # A seed alone begins with SU; a .creds file has a JWT and a seed, with headings.
-        kind = "nkeys_seed" if text.lstrip().startswith("SU") else "user_credentials"
-        return {kind: str(path)}
+def login(servers: NatsServers, settings: Settings) -> dict[str, Any]:
+    """Return the arguments by which the server knows this node. Raise ValueError or OSError."""
+    if settings.nats_credentials_file is not None:
+        return _signing(settings.nats_credentials_file)
     if servers.password is None:
         return {}
     if servers.user is None:
         return {"token": servers.password}
     return {"user": servers.user, "password": servers.password}
+
+
+def _signing(path: Path) -> dict[str, Any]:
+    """Return the arguments for a file, which may be replaced: a JWT may expire within hours."""
+    # Read here and not by nats-py 2.16, which never returns if a file has no JWT.
+    seed, jwt = read_credentials(path)
+    if jwt is None:
+        return {"nkeys_seed_str": seed}
+
+    def read() -> Credentials:
+        try:
+            return read_credentials(path)
+        except (OSError, ValueError) as error:
+            # Any other error would end the attempts of nats-py to reconnect.
+            raise nats.errors.Error(str(error)) from error
+
+    def sign(nonce: str) -> bytes:
+        import nkeys  # type: ignore[import-untyped]
+
+        return base64.b64encode(
+            nkeys.from_seed(bytearray(read().seed, "ascii")).sign(nonce.encode())
+        )
+
+    return {"user_jwt_cb": lambda: bytearray(read().jwt or "", "ascii"), "signature_cb": sign}
 
 
 def describe(error: BaseException) -> str:

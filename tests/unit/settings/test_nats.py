@@ -1,16 +1,19 @@
 """The settings of NATS."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import nkeys  # type: ignore[import-untyped]
 import pytest
 
 import aionotify.settings.nats
 from aionotify.errors import SettingsError
 from aionotify.net import Address
 from aionotify.settings import Settings, read_settings
-from aionotify.settings.nats import SERVERS, NatsServers
+from aionotify.settings.nats import SERVERS, Credentials, NatsServers, read_credentials
+from tests.support.nats_logins import credentials, new_key
 from tests.support.paths import ROOT
 
 
@@ -87,7 +90,7 @@ def test_invalid_value_is_named(variable: str, text: str) -> None:
 
 def test_files_are_read(tmp_path: Path) -> None:
     path = tmp_path / "user.creds"
-    path.write_text("SU")
+    path.write_text(new_key().seed)
     authorities = ROOT / "tests" / "support" / "localhost.pem"
     environment = {
         "AIONOTIFY_NATS_CREDENTIALS_FILE": str(path),
@@ -95,6 +98,65 @@ def test_files_are_read(tmp_path: Path) -> None:
     }
     settings, _ = read_settings({}, None, environment)
     assert (settings.nats_credentials_file, settings.nats_ca_file) == (path, authorities)
+
+
+def nearly(seed: str) -> str:
+    """Return a seed with a typing error."""
+    return seed[:-1] + ("A" if seed[-1] != "A" else "B")
+
+
+USER, ACCOUNT = new_key(), new_key(nkeys.PREFIX_BYTE_ACCOUNT)
+CREDS = credentials(ACCOUNT, USER)
+
+
+GOOD = {
+    "seed": USER.seed,
+    "seed of Windows": f"{USER.seed}\r\n",
+    "creds": CREDS,
+    "creds of Windows": CREDS.replace("\n", "\r\n"),
+    "creds without remarks": re.sub(r"\n\n\*.*?(?=-)", "\n", CREDS, flags=re.DOTALL),
+}
+MALFORMED = {
+    "empty": "",
+    "prefix": "SU",
+    "other text": "neither",
+    "no text": "\xff",
+    "public key": USER.public,
+    "seed of an account": ACCOUNT.seed,
+    "mistyped seed": nearly(USER.seed),
+    "lower case": USER.seed.lower(),
+    "no seed": CREDS.partition("-----BEGIN USER")[0],
+    "no JWT": CREDS[CREDS.index("-----BEGIN USER") :],
+    "mistyped seed behind a JWT": CREDS.replace(USER.seed, nearly(USER.seed)),
+    "seed of an account behind a JWT": CREDS.replace(USER.seed, ACCOUNT.seed),
+}
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_credentials_are_read(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(GOOD[name].encode())
+    wanted = CREDS.splitlines()[1] if "creds" in name else None
+    assert read_credentials(path) == Credentials(USER.seed, wanted)
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_malformed_credentials_end_the_start(name: str, tmp_path: Path) -> None:
+    """nats-py alone would read a file without a JWT beyond its end, forever."""
+    path = tmp_path / "a"
+    path.write_text(MALFORMED[name], encoding="utf-8")
+    with pytest.raises(SettingsError) as caught:
+        read_settings({}, None, {"AIONOTIFY_NATS_CREDENTIALS_FILE": str(path)})
+    assert str(caught.value) == (
+        f"AIONOTIFY_NATS_CREDENTIALS_FILE: invalid value {str(path)!r} (expected the path of a "
+        "readable file with a user's nkey seed or the content of a .creds file)"
+    )
+
+
+def test_missing_nkeys_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aionotify.settings.nats, "find_spec", lambda name: None)
+    with pytest.raises(SettingsError, match=r"FILE: nkeys .* 'aionotify-server\[cluster\]'"):
+        read_settings({}, None, {"AIONOTIFY_NATS_CREDENTIALS_FILE": "a"})
 
 
 def test_memcached_beside_nats_gives_hint() -> None:

@@ -1,14 +1,19 @@
 """The options of nats-py's client."""
 
+import base64
 import logging
 from pathlib import Path
+from typing import Any
 
+import nats.errors
+import nkeys  # type: ignore[import-untyped]
 import pytest
 
 from aionotify.broker.nats.options import _is_no_eof, login, options, tls_context
 from aionotify.net import Address
 from aionotify.settings import Settings
 from aionotify.settings.nats import NatsServers
+from tests.support.nats_logins import credentials, new_key
 from tests.support.paths import ROOT
 
 
@@ -18,14 +23,38 @@ def test_client_never_gives_up_and_keeps_nothing() -> None:
     assert found["max_reconnect_attempts"] == found["pending_size"] == -1
 
 
-@pytest.mark.parametrize(
-    ("content", "option"), [("SUABC", "nkeys_seed"), ("-----BEGIN NATS", "user_credentials")]
-)
-def test_credentials_are_told_apart(content: str, option: str, tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    path.write_text(content)
-    servers = NatsServers((Address("a", 1),), False)
-    assert login(servers, Settings(nats_credentials_file=path)) == {option: str(path)}
+def login_with(path: Path, text: str) -> dict[str, Any]:
+    """Return the arguments for a file with `text`."""
+    path.write_text(text, encoding="utf-8")
+    return login(NatsServers((Address("a", 1),), False), Settings(nats_credentials_file=path))
+
+
+def test_seed_logs_in(tmp_path: Path) -> None:
+    user = new_key()
+    assert login_with(tmp_path / "a", f" {user.seed}\n") == {"nkeys_seed_str": user.seed}
+
+
+def test_credentials_are_read_for_each_attempt(tmp_path: Path) -> None:
+    """A JWT expires, and the file has a new one by then."""
+    account, first, second = new_key(nkeys.PREFIX_BYTE_ACCOUNT), new_key(), new_key()
+    path = tmp_path / "a"
+    found = login_with(path, credentials(account, first))
+    for user in (first, second):
+        text = credentials(account, user)
+        path.write_text(text, encoding="utf-8")
+        assert found["user_jwt_cb"]().decode() == text.splitlines()[1]
+        assert base64.b64decode(found["signature_cb"]("nonce")) == user.sign(b"nonce")
+
+
+@pytest.mark.parametrize("text", ["", "neither"])
+def test_file_that_was_damaged_later_is_an_error_of_nats(text: str, tmp_path: Path) -> None:
+    """nats-py alone would read beyond its end, forever."""
+    path = tmp_path / "a"
+    found = login_with(path, credentials(new_key(nkeys.PREFIX_BYTE_ACCOUNT), new_key()))
+    path.write_text(text, encoding="utf-8")
+    for call in (found["user_jwt_cb"], lambda: found["signature_cb"]("nonce")):
+        with pytest.raises(nats.errors.Error, match=r"a has no nkey seed of a user$"):
+            call()
 
 
 @pytest.mark.parametrize(

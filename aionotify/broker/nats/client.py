@@ -1,0 +1,44 @@
+"""nats-py's client without its traps of TLS, checked against nats-py 2.16."""
+
+import asyncio
+import contextlib
+from typing import Any
+
+import nats.errors
+from nats.aio.client import Client, Srv
+from nats.aio.transport import TcpTransport
+
+CLOSE_TIMEOUT = 1.0
+"""Seconds that closing may take."""
+
+
+class SafeClient(Client):
+    """Never goes on without TLS if it has a context for it, and survives failed handshakes."""
+
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        # nats-py leaves TLS to the server, whatever the URL says: anybody on the way could turn it
+        # off, and would be sent the password.
+        if initial_connection and self.options.get("tls") and not info.get("tls_required"):
+            raise nats.errors.Error("the server does not require TLS")
+        await super()._process_info(info, initial_connection)
+
+    async def _connect_to_server(self, s: Srv) -> None:
+        if not self._transport:
+            self._transport = _Transport()
+        await super()._connect_to_server(s)
+
+
+class _Transport(TcpTransport):
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+
+    def __bool__(self) -> bool:
+        return True  # otherwise, the client replaces it before it connects
+
+    async def wait_closed(self) -> None:
+        # nats-py waits for the stream that the TLS handshake has replaced. If that fails, nothing
+        # tells the stream, so `connect` would never try again. The error of closing is of no
+        # interest, and would hide the one of the handshake.
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(CLOSE_TIMEOUT):
+                await super().wait_closed()  # type: ignore[no-untyped-call]
