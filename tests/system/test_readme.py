@@ -42,7 +42,9 @@ COMPOSE = "docker compose -f docker/compose.yaml up --build"
 TOKENS = "openssl rand -hex 32 > docker/admin_token && openssl rand -hex 32 > docker/user_token"
 COMPOSE_TLS = "DOMAIN=notify.example.com docker compose -f docker/compose.tls.yaml up --build"
 BUILD = "docker build -f docker/Dockerfile -t aionotify ."
-PASSWORD = 'export NATS_PASSWORD="$(openssl rand -hex 24)"'
+PASSWORD = (
+    'export NATS_PASSWORD="$(openssl rand -hex 24)" NATS_ROUTE_PASSWORD="$(openssl rand -hex 24)"'
+)
 CLUSTER = "docker compose -f docker/compose.cluster.yaml up --build"
 RUN = "docker run --rm -p 127.0.0.1:8000:8000 aionotify"
 HOSTS = "MEMCACHED_HOST=cache1,cache2:11300 .venv/bin/python -m aionotify"
