@@ -105,12 +105,12 @@ class NatsBroker:
                     self._delivery.published(draft, key, seq)
                     for (draft, key), seq in zip(attempts, places, strict=True)
                 ]
-        except TimeoutError:
+        except (TimeoutError, Unavailable):
             self.stats.unavailable += 1
+            # For example a full disk, of which nothing else tells.
+            line = f"cannot publish ({unsure.refusal})"
+            self._hub.stats.incidents.report("publish", line, lines=1)
             raise unsure.error() from None
-        except Unavailable:
-            self.stats.unavailable += 1
-            raise
         self.stats.publish_seconds.observe(time.monotonic() - started)
         return published
 

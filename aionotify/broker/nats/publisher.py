@@ -48,6 +48,8 @@ class Unsure:
 
     def __init__(self) -> None:
         self.unsure = False
+        self.refusal = "too many requests are waiting"
+        """Why the last attempt failed, for the log."""
 
     def error(self) -> Unavailable:
         """Return the error for a request that is given up."""
@@ -131,7 +133,8 @@ class Publisher:
                     await self._connection.publish(subject, draft.message.encode(), headers)
                     if number % 100 == 0:
                         await asyncio.sleep(0)
-            except BrokerError:
+            except BrokerError as error:
+                unsure.refusal = str(error)
                 await self._pause()
                 continue
             draft, key = attempts[-1]
@@ -152,10 +155,11 @@ class Publisher:
             return parse_answer(
                 await self._connection.request(subject, payload, headers, timeout=ACK_TIMEOUT)
             )
-        except NoAnswer:
-            unsure.unsure = True
+        except NoAnswer as error:
+            unsure.unsure, unsure.refusal = True, str(error)
             self._stats.retries += 1
         except BrokerError as error:
+            unsure.refusal = str(error)
             if error.code == DUPLICATE_IN_BATCH:
                 raise _KnownError from error
             await self._pause()

@@ -1,17 +1,22 @@
 """The broker of several nodes: the contract of brokers, with a real nats-server."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
+import aionotify.broker.nats
 from aionotify.broker.nats import NatsBroker
 from aionotify.broker.nats.connection import Connection
-from aionotify.errors import NoAnswer
+from aionotify.errors import NoAnswer, Unavailable
 from aionotify.hub import Hub
 from aionotify.settings import Settings
+from aionotify.settings.nats import SERVERS
 from tests.support import eventually
-from tests.support.broker_contract import BrokerContract, Node, Start
+from tests.support.broker_contract import BrokerContract, Node, Start, drafts
+from tests.support.nats import running_nats
 from tests.support.nats_nodes import other_program, running_node
 
 
@@ -64,3 +69,21 @@ def connection_of(node: Node) -> Connection:
     connection = node.broker._connection  # type: ignore[attr-defined]
     assert isinstance(connection, Connection)
     return connection
+
+
+async def test_refusal_is_told_in_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once, with the reason; a full disk shows itself nowhere else."""
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(aionotify.broker.nats, "DEADLINE", 0.3)
+    full = f'jetstream {{ store_dir: "{tmp_path}/full", max_file: 4K, max_mem: 1M }}'
+    with running_nats(tmp_path, full) as server:
+        settings = Settings(nats_url=SERVERS.parse(server.url), nats_replicas=1)
+        async with running_node(settings) as node:
+            await node.broker.publish(drafts("x" * 5000), wait_stored=False)
+            for _ in range(2):
+                with pytest.raises(Unavailable, match="Nothing was stored"):
+                    await node.broker.publish(drafts("x" * 5000), wait_stored=False)
+    lines = [each for each in caplog.messages if each.startswith("cannot publish")]
+    assert lines == ["cannot publish (insufficient resources)"]

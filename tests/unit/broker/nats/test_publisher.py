@@ -107,6 +107,7 @@ async def test_error_tells_what_is_known(make: Make, fault: BrokerError, sentenc
     with pytest.raises(IndexError):  # the end of the script
         await publisher.store(attempts("a"), unsure)
     assert sentence in str(unsure.error())
+    assert unsure.refusal == str(fault)
 
 
 async def test_few_are_in_flight(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
