@@ -5,12 +5,14 @@ import json
 import os
 import re
 import sys
+from pathlib import Path
 
 import pytest
 
 from tests.support import ROOT, free_port, running_server
 from tests.support.documents import read
 from tests.support.environment import without_memcached
+from tests.support.nats import running_nats
 from tests.support.peer import answering
 
 SCRIPT = ROOT / "docker" / "healthcheck.py"
@@ -18,10 +20,10 @@ NO_PROXY = f"http://127.0.0.1:{free_port()}"
 """The address of a proxy that does not run."""
 
 
-async def check(environment: dict[str, str]) -> int:
+async def check(environment: dict[str, str], *flags: str) -> int:
     """Run the health check, and return its exit status."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, str(SCRIPT)), env={"PATH": os.environ["PATH"], **environment}
+        *(sys.executable, str(SCRIPT), *flags), env={"PATH": os.environ["PATH"], **environment}
     )
     return await process.wait()
 
@@ -44,6 +46,17 @@ async def test_health_check_prefers_the_port_of_the_process() -> None:
         assert await check(environment | {"AIONOTIFY_METRICS_PORT": str(own)}) == 0
         assert await check(environment | {"AIONOTIFY_METRICS_PORT": str(free_port())}) == 1
         assert await check(environment | {"AIONOTIFY_METRICS_PORT": "tcp://10.0.0.1:9000"}) == 0
+
+
+async def test_new_node_is_checked_for_its_connection(tmp_path: Path) -> None:
+    """A rolling update must not go on with nodes that do not reach NATS."""
+    with running_nats(tmp_path) as nats:
+        node = {"AIONOTIFY_NATS_URL": nats.url, "AIONOTIFY_NATS_REPLICAS": "1"}
+        for environment, status in ((node, 0), (without_memcached(), 1)):
+            async with running_server(environment) as server:
+                address = {"AIONOTIFY_HOST": "127.0.0.1", "AIONOTIFY_PORT": str(server.port)}
+                assert await check(address) == 0
+                assert await check(address, "--connected") == status
 
 
 async def test_health_check_notices_a_dead_server() -> None:

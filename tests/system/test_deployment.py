@@ -21,7 +21,7 @@ from playwright.async_api import Browser
 from aionotify.settings import Settings, options, read_settings
 from tests.support import ROOT, eventually, free_port, running_server
 from tests.support.browser import WITHOUT_MEMCACHED, live_page, publish
-from tests.support.documents import read
+from tests.support.documents import OPERATING, blocks, read
 
 UNIT, TEMPLATE = "docker/aionotify.service", "docker/aionotify@.service"
 MAX_EXPOSURE = 2.0
@@ -101,6 +101,17 @@ def test_deployment_fits_the_server() -> None:
     assert container["ports"] == [{"containerPort": service["spec"]["ports"][0]["port"]}]
     labels = deployment["spec"]["template"]["metadata"]["labels"]
     assert service["spec"]["selector"] == deployment["spec"]["selector"]["matchLabels"] == labels
+
+
+def test_startup_probe_fits_the_image() -> None:
+    (text,) = (each for each in blocks("yaml", OPERATING) if each.startswith("startupProbe"))
+    probe = yaml.safe_load(text)["startupProbe"]
+    python, script, flag = probe["exec"]["command"]
+    assert python == "python"
+    assert f"COPY docker/{script} ." in read("docker/Dockerfile")
+    assert f'"{flag}"' in read(f"docker/{script}")
+    # Longer than a node takes to start when NATS is unavailable.
+    assert probe["periodSeconds"] * probe["failureThreshold"] >= 60
 
 
 @asynccontextmanager
