@@ -9,7 +9,7 @@ from nats.aio.msg import Msg
 from aionotify.broker.nats.delivery import HubDelivery
 from aionotify.broker.nats.follower import Follower
 from aionotify.broker.nats.publisher import Publisher
-from aionotify.broker.nats.remote import Remote
+from aionotify.broker.nats.remote import Batch, Remote
 from aionotify.broker.nats.stream import Info, Message, Place, Stream
 from aionotify.errors import NoAnswer
 from aionotify.hub import Hub
@@ -94,10 +94,11 @@ class ModelRemote:
         numbers = range(min(state), max(state)) if state else ()
         return [seq for seq in numbers if seq not in state]
 
-    async def batch(self, seq: int) -> list[Message]:
+    async def batch(self, seq: int) -> Batch:
         states = self._disturbed()
         state = states[max(0, len(states) - 1 - self._lag)]
-        return [self._stream.message(each) for each in state if each >= seq][:BATCH]
+        found = [self._stream.message(each) for each in state if each >= seq]
+        return Batch(found[:BATCH], len(found) < BATCH)
 
     def _disturbed(self) -> list[dict[int, str]]:
         """Return the states at the time of the answer; more may be published behind it."""

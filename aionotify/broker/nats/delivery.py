@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from aionotify.broker.nats.losses import Limits, Losses
 from aionotify.broker.nats.publisher import Publisher
-from aionotify.broker.nats.remote import Remote
+from aionotify.broker.nats.remote import Batch, Remote
 from aionotify.broker.nats.stream import Info, Message, Stream, differences
 from aionotify.errors import BrokerError, KeyReused
 from aionotify.hub import Hub
@@ -43,9 +43,9 @@ class HubDelivery:
         if found := differences(info.config, self._remote.wanted()):
             logger.warning("the stream has other limits than this node: %s", ", ".join(found))
 
-    def fetched(self, messages: Sequence[Message]) -> None:
+    def fetched(self, batch: Batch) -> None:
         """Note that these messages were fetched, and will be delivered next."""
-        self._losses.fetched(messages)
+        self._losses.fetched(batch)
 
     async def deliver(self, message: Message) -> None:
         """Append a notification to its history, when the fan-out is not far behind."""

@@ -6,13 +6,12 @@ import heapq
 import itertools
 import logging
 from collections import deque
-from collections.abc import Sequence
 from typing import Protocol
 
 from nats.aio.msg import Msg
 
 from aionotify.broker.nats.progress import Progress, Step
-from aionotify.broker.nats.remote import Remote
+from aionotify.broker.nats.remote import Batch, Remote
 from aionotify.broker.nats.stream import Info, Message
 from aionotify.errors import BrokerError
 from aionotify.stats import ClusterStats
@@ -42,7 +41,7 @@ class Delivery(Protocol):
     def begin(self, info: Info, complete_since: int) -> None:
         """Note from which number on nothing is missing; called before the first message."""
 
-    def fetched(self, messages: Sequence[Message]) -> None:
+    def fetched(self, batch: Batch) -> None:
         """Note that these messages were fetched, and will be delivered next."""
 
     async def deliver(self, message: Message) -> None:
@@ -194,9 +193,9 @@ class Follower:
         while self._progress.last < target:
             self._note_lag()
             before = self._progress.last
-            messages = await self._remote.batch(before)
-            self._delivery.fetched(messages)
-            for message in messages:
+            batch = await self._remote.batch(before)
+            self._delivery.fetched(batch)
+            for message in batch.messages:
                 if not await self._on_fetched(message):
                     return
             lagging = 0 if self._progress.last > before else lagging + 1
@@ -240,6 +239,8 @@ class Follower:
         last = self._progress.last
         missing = range(last + 1, min(target, info.last_seq) + 1)
         if missing and (not info.messages or {*missing} <= {*await self._remote.deleted()}):
+            # The hole is one of the leader, and not of what a replica has sent.
+            self._delivery.fetched(Batch([], False))
             await self._delivery.lost(missing[-1])
             self._skip_to(missing[-1])
         return info.last_seq >= target

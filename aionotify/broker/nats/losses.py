@@ -6,12 +6,13 @@ stream, where a hole shows it.
 """
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Collection, Mapping
 from itertools import takewhile
 from typing import Any, NamedTuple
 
-from aionotify.broker.nats.remote import Remote
-from aionotify.broker.nats.stream import Message, Stream
+from aionotify.broker.nats.remote import Batch, Remote
+from aionotify.broker.nats.stream import Stream
 from aionotify.notification import NAME
 
 UNKNOWN = 1 << 62
@@ -36,8 +37,9 @@ class Limits(NamedTuple):
 class Losses:
     """Finds out which topics may have lost messages, when there is a hole in the stream.
 
-    A topic at its limit has lost nothing in a hole if its oldest message is from before the hole.
-    Otherwise it may have: exactly as many may have come as the topic can have.
+    A topic at its limit has lost nothing in a hole if it has a message from before the hole: if
+    fewer follow the hole than it can have, or if its oldest one is from before. Otherwise it may
+    have: exactly as many may follow.
 
     Topics with subscribers are looked up at once, because a notification of another topic may
     give the same client a position behind the hole. The others are suspects until their next
@@ -48,20 +50,29 @@ class Losses:
         self._stream = stream
         self._remote = remote
         self.limits = Limits(0, float("inf"))
-        self._fetched: Sequence[Message] = ()
+        self._coming: dict[str, list[int]] = {}
+        """The messages of each topic that were fetched last."""
+        self._to_the_end = False
         self._full: set[str] | None = None
         """The topics at their limit, if they were asked for since the last messages came."""
         self._oldest: dict[str, int] = {}
-        """The oldest message of each of them that was looked up, since the last messages came."""
+        """The oldest message of each topic that was looked up, since the last messages came."""
         self._subscribed: list[tuple[int, str]] = []
-        """The oldest message of each of them that has subscribers, the newest first."""
+        """The oldest message of each topic that may have lost some, and has subscribers.
+
+        The newest comes first.
+        """
         self._suspects: dict[str, int] = {}
         """The number of the last message that was delivered before the first hole."""
         self._filled_at = time.monotonic()
 
-    def fetched(self, messages: Sequence[Message]) -> None:
+    def fetched(self, batch: Batch) -> None:
         """Note that messages were fetched: what is known of the limits is older than them."""
-        self._fetched, self._full, self._oldest = messages, None, {}
+        self._full, self._oldest, self._to_the_end = None, {}, batch.to_the_end
+        self._coming = {}
+        for place, notification, _ in batch.messages:
+            if notification is not None:
+                self._coming.setdefault(notification.topic, []).append(place.seq)
 
     async def in_hole(self, start: int, is_subscribed: Callable[[str], bool]) -> list[str] | None:
         """Return the topics with subscribers that may have lost messages; None if any topic may.
@@ -72,20 +83,26 @@ class Losses:
             full = await self._full_topics()
             if time.monotonic() - self._filled_at > self.limits.max_age:
                 full = set()  # anything may have expired
-            coming = {each.notification.topic for each in self._fetched if each.notification}
-            wanted = {each for each in full if each in coming or is_subscribed(each)}
+            open_ = {each for each in full if not self._has_kept(each, start)}
+            wanted = {each for each in open_ if each in self._coming or is_subscribed(each)}
             # All at once: one after the other, a node far behind could not catch up.
             self._oldest = await self._oldest_of(wanted)
             # Once more: clients may have subscribed meanwhile.
-            subscribed = {each for each in full if is_subscribed(each)}
+            subscribed = {each for each in open_ if is_subscribed(each)}
             found = ((self._oldest.get(each, UNKNOWN), each) for each in subscribed)
             self._subscribed = sorted(found, reverse=True)
-            for name in full - subscribed:
+            for name in open_ - subscribed:
                 self._suspects.setdefault(name, start)
             self._full = full
         if not self._full:
             return None
-        return [name for oldest, name in takewhile(lambda each: each[0] > start, self._subscribed)]
+        behind = takewhile(lambda each: each[0] > start, self._subscribed)
+        return [name for _, name in behind if not self._has_kept(name, start)]
+
+    def _has_kept(self, name: str, start: int) -> bool:
+        """Return whether the fetched messages show that a topic kept one from up to `start`."""
+        seqs = self._coming.get(name, [])
+        return self._to_the_end and len(seqs) - bisect_right(seqs, start) < self.limits.per_topic
 
     def is_suspect(self, name: str) -> bool:
         """Return whether it is open if a topic has lost messages."""

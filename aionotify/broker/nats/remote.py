@@ -5,7 +5,7 @@ import contextlib
 import json
 import time
 from collections.abc import Collection
-from typing import Any
+from typing import Any, NamedTuple
 
 from nats.aio.msg import Msg
 
@@ -41,6 +41,14 @@ TOO_FEW_SERVERS = (10005, 10074)
 
 _END, _NONE = ("204", "404")
 """Statuses of Direct Get: the end of a batch, and no message at all."""
+
+
+class Batch(NamedTuple):
+    """Stored messages that follow each other."""
+
+    messages: list[Message]
+    to_the_end: bool
+    """Whether the replica that sent them had no more."""
 
 
 class Remote:
@@ -106,7 +114,7 @@ class Remote:
     async def after_time(self, nanoseconds: int) -> int | None:
         """Return the number of the first message that was stored after a time, if any."""
         query = {"start_time": format_time(nanoseconds + 1), "batch": 1}
-        found = await self._fetch(query)
+        found = (await self._fetch(query)).messages
         return found[0].place.seq if found else None
 
     async def oldest(self, subjects: Collection[str]) -> dict[str, int]:
@@ -129,12 +137,12 @@ class Remote:
             await asyncio.gather(*map(look_up, names[start : start + BATCH]))
         return found
 
-    async def batch(self, seq: int) -> list[Message]:
+    async def batch(self, seq: int) -> Batch:
         """Return stored messages from the number `seq` on, in order, as far as a replica knows."""
         query = {"seq": max(seq, 1), "batch": BATCH, "max_bytes": BATCH_BYTES}
         return await self._fetch(query)
 
-    async def _fetch(self, query: dict[str, Any]) -> list[Message]:
+    async def _fetch(self, query: dict[str, Any]) -> Batch:
         # Any replica answers, without the leader: this works during an election, too.
         received: asyncio.Queue[Msg] = asyncio.Queue()
         found: list[Message] = []
@@ -150,7 +158,9 @@ class Remote:
                 headers = msg.headers or {}
                 status = headers.get("Status")
                 if status in (_END, _NONE):
-                    return found
+                    # What is published meanwhile is sent, too, but not counted as pending.
+                    pending = int(headers.get("Nats-Num-Pending", 0))
+                    return Batch(found, pending == 0 and len(found) < query["batch"])
                 if status is not None:
                     raise BrokerError(f"Direct Get: {status} {headers.get('Description', '')}")
                 found.append(self.read(msg))

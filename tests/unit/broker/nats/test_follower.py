@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
 from typing import cast
 
 import pytest
@@ -10,7 +9,7 @@ from nats.aio.client import Client
 
 import aionotify.broker.nats.follower
 from aionotify.broker.nats.follower import Follower
-from aionotify.broker.nats.remote import Remote
+from aionotify.broker.nats.remote import Batch, Remote
 from aionotify.broker.nats.stream import Info, Message, Place
 from aionotify.errors import NoAnswer
 from aionotify.settings import Settings
@@ -156,7 +155,7 @@ class Telling:
     def begin(self, info: Info, complete_since: int) -> None:
         pass
 
-    def fetched(self, messages: Sequence[Message]) -> None:
+    def fetched(self, batch: Batch) -> None:
         pass
 
     async def filled(self, *, current: bool) -> None:
@@ -183,8 +182,8 @@ async def test_nothing_follows_that_was_told_to_be_missing() -> None:
         async def info(self) -> Info:
             return Info("then", 101, 105, 5, {})
 
-        async def batch(self, seq: int) -> list[Message]:
-            return [Message(Place(each, each), None, "") for each in next(batches)]
+        async def batch(self, seq: int) -> Batch:
+            return Batch([Message(Place(each, each), None, "") for each in next(batches)], True)
 
     delivery = Telling()
     follower = Follower(cast(Remote, Replicas()), delivery, ClusterStats())

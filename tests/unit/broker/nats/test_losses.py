@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 
 from aionotify.broker.nats.losses import Limits, Losses
-from aionotify.broker.nats.remote import Remote
+from aionotify.broker.nats.remote import Batch, Remote
 from aionotify.broker.nats.stream import Message, Place, Stream
 from aionotify.notification import Notification
 from tests.support.nats_remote import LIMIT, FakeRemote
@@ -17,8 +17,10 @@ def notification(seq: int, topic: str = "main") -> Notification:
     return Notification(seq, seq, "x", topic)
 
 
-def batch(seqs: Iterable[int], topic: str = "main") -> list[Message]:
-    return [Message(Place(seq, seq), notification(seq, topic), "") for seq in seqs]
+def batch(seqs: Iterable[int], topic: str = "main", to_the_end: bool = False) -> Batch:
+    return Batch(
+        [Message(Place(seq, seq), notification(seq, topic), "") for seq in seqs], to_the_end
+    )
 
 
 @pytest.fixture
@@ -79,6 +81,22 @@ async def test_topic_that_fills_up_meanwhile_is_noticed(losses: Losses, remote: 
     remote.put("s.other", LIMIT, 201)
     losses.fetched(batch([301]))
     assert await losses.in_hole(300, both) == ["main"]
+
+
+async def test_fewer_than_the_limit_behind_the_hole_are_no_loss(
+    losses: Losses, remote: FakeRemote
+) -> None:
+    """As the replica had them, whatever the leader has removed since."""
+    remote.put("s.main", LIMIT, 300)
+    remote.put("s.other", LIMIT, 300)
+    both = subscribed("main", "other")
+    losses.fetched(batch([200, 201], to_the_end=True))
+    assert await losses.in_hole(100, both) == []
+    losses.fetched(batch([200, 201, 202], to_the_end=True))
+    assert await losses.in_hole(100, both) == ["main"]
+    assert await losses.in_hole(200, both) == []
+    losses.fetched(batch([200, 201], to_the_end=False))
+    assert await losses.in_hole(100, both) == ["other", "main"]
 
 
 async def test_topic_without_subscribers_is_decided_by_its_next_message(

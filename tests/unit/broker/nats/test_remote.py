@@ -8,6 +8,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 import aionotify.broker.nats
+import aionotify.broker.nats.remote
 from aionotify.broker.nats.connection import Connection
 from aionotify.broker.nats.remote import Remote, parse_answer
 from aionotify.errors import BrokerError, NoAnswer
@@ -29,14 +30,19 @@ async def test_stream_is_created_as_wanted(nats_settings: Settings) -> None:
         assert info.first_seq == info.config["first_seq"] > 1_700_000_000_000_000
 
 
-async def test_stored_messages_are_fetched(nats_settings: Settings) -> None:
+async def test_stored_messages_are_fetched(
+    nats_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with running_node(nats_settings) as node:
         published = await node.broker.publish(drafts("a", "b", "c"), wait_stored=True)
         ids = [each.id for each in published]
         remote = remote_of(node)
-        found = await remote.batch(ids[1])
+        found, to_the_end = await remote.batch(ids[1])
+        assert to_the_end
         assert [each.notification for each in found] == published[1:]
-        assert await remote.batch(ids[2] + 1) == []
+        assert await remote.batch(ids[2] + 1) == ([], True)
+        monkeypatch.setattr(aionotify.broker.nats.remote, "BATCH", 1)
+        assert await remote.batch(ids[2]) == (found[1:], False), "it may have been all, or not"
         assert await remote.after_time(found[0].place.time) == ids[2]
         assert await remote.after_time(found[1].place.time) is None
         assert await remote.subjects() == {f"{nats_settings.nats_stream}.main": 3}
