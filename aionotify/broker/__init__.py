@@ -37,7 +37,10 @@ class Broker(Protocol):
         """
 
     async def reach(self, id: int) -> None:
-        """Wait for the notification `id`, if another process may have published it; 2 s at most."""
+        """Wait for the notification `id`, if another process may have published it.
+
+        Raises Unavailable if that takes too long.
+        """
 
     def open(self, name: str) -> Topic:
         """Return the topic `name`, created with everything that is known of it."""

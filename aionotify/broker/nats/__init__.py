@@ -28,7 +28,10 @@ START_TIMEOUT = 3.0
 """Seconds that connecting and reading the stream may take before the node listens all the same."""
 
 REACH_TIMEOUT = 2.0
-"""Seconds that a client waits for an id that this node has not seen yet."""
+"""Seconds that a client waits for an id that this node has not seen yet.
+
+Then the leader is asked if it exists.
+"""
 
 WATCH_INTERVAL = 0.1
 """Seconds between two looks at whether the node is current."""
@@ -123,11 +126,24 @@ class NatsBroker:
         await self._delivery.refresh(name)
 
     async def reach(self, id: int) -> None:
-        """Wait for the notification `id`, which another node may have sent; 2 s at most."""
-        if self._follower.started and id > self._follower.last:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(REACH_TIMEOUT):
-                    await self._follower.reach(id)
+        """Wait for the notification `id`, which another node may have sent.
+
+        Raises Unavailable if it is not known whether it exists: the client would go back to what
+        this node has, and get notifications again.
+        """
+        if not self._follower.started or id <= self._follower.last:
+            return
+        try:
+            async with asyncio.timeout(DEADLINE):
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(REACH_TIMEOUT):
+                        await self._follower.reach(id)
+                        return
+                await self._follower.reach_leader()
+        except TimeoutError:
+            raise Unavailable(
+                "This node is behind its cluster. Please try again later.", RejectReason.NATS
+            ) from None
 
     def open(self, name: str) -> Topic:
         """Return the topic `name`, which is created if needed."""

@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-import heapq
-import itertools
 import logging
 from collections import deque
 from typing import Protocol
@@ -13,6 +11,7 @@ from nats.aio.msg import Msg
 from aionotify.broker.nats.progress import Progress, Step
 from aionotify.broker.nats.remote import Batch, Remote
 from aionotify.broker.nats.stream import Info, Message
+from aionotify.broker.nats.waiters import Waiters
 from aionotify.errors import BrokerError
 from aionotify.stats import ClusterStats
 
@@ -81,8 +80,8 @@ class Follower:
         self._same_stream = False
         """Whether the leader has said, during this fill, that the stream is still the same."""
         self._confirmed = float("-inf")
-        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
-        self._numbers = itertools.count()
+        self._waiters = Waiters()
+        self._askers: list[asyncio.Future[None]] = []
         self.problem = ""
         """Why the stream cannot be followed, or an empty text."""
         self.ready = asyncio.Event()
@@ -118,9 +117,14 @@ class Follower:
     async def reach(self, seq: int) -> None:
         """Wait until everything up to the number `seq` was delivered."""
         if self._progress.last < seq:
-            future = asyncio.get_running_loop().create_future()
-            heapq.heappush(self._waiting, (seq, next(self._numbers), future))
-            await future
+            await self._waiters.reach(seq)
+
+    async def reach_leader(self) -> None:
+        """Wait until everything was delivered that the leader has at the moment."""
+        future = asyncio.get_running_loop().create_future()
+        self._askers.append(future)
+        self.ask()
+        await future
 
     async def run(self) -> None:
         """Follow the stream, forever."""
@@ -171,6 +175,18 @@ class Follower:
             await self._restart(await self._remote.info())
 
     async def _ask(self) -> None:
+        # Whatever comes from now on has to wait for the next answer.
+        askers, self._askers = self._askers, []
+        try:
+            if await self._follow_leader():
+                for each in askers:
+                    if not each.done():
+                        each.set_result(None)
+        finally:
+            self._askers += [each for each in askers if not each.done()]
+
+    async def _follow_leader(self) -> bool:
+        """Fetch everything that the leader has. Return whether its answer could be believed."""
         asked_at = self._progress.last
         info = await self._remote.info()
         self.problem = ""
@@ -184,6 +200,7 @@ class Follower:
             await self._restart(info)
         elif step is Step.CURRENT:
             await self._confirm(current=True)
+        return step is not Step.IGNORE
 
     async def _fill(self, target: int) -> None:
         """Fetch everything up to the number `target`."""
@@ -252,7 +269,7 @@ class Follower:
         self._stats.went_back += 1
         self._progress.begin(info.created, complete_since)
         self._delivery.restart(complete_since)
-        self._release()
+        self._waiters.release(self._progress.last)
         self._asked = True  # for what the new stream has already
         logger.warning(
             "the stream was deleted or is an older copy: clients get a gap, and continue at id %d",
@@ -262,17 +279,11 @@ class Follower:
     async def _take(self, message: Message) -> None:
         await self._delivery.deliver(message)
         self._progress.take(message.place)
-        self._release()
+        self._waiters.release(self._progress.last)
 
     def _skip_to(self, seq: int) -> None:
         self._progress.skip_to(seq)
-        self._release()
-
-    def _release(self) -> None:
-        while self._waiting and self._waiting[0][0] <= self._progress.last:
-            future = heapq.heappop(self._waiting)[2]
-            if not future.done():
-                future.set_result(None)
+        self._waiters.release(self._progress.last)
 
     async def _confirm(self, *, current: bool) -> None:
         await self._delivery.filled(current=current)

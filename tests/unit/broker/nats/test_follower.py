@@ -194,6 +194,23 @@ async def test_nothing_follows_that_was_told_to_be_missing() -> None:
     assert delivery.delivered == [0, 105]
 
 
+async def test_answer_of_before_is_no_answer(nats_settings: Settings) -> None:
+    """Whoever asks while the leader is asked waits for the next answer."""
+    async with running_node(nats_settings) as node:
+        follower = node.broker._follower  # type: ignore[attr-defined]
+        node.broker._tasks[0].cancel()  # type: ignore[attr-defined]
+        first = asyncio.create_task(follower.reach_leader())
+        await asyncio.sleep(0)
+        asking = asyncio.create_task(follower._ask())
+        await asyncio.sleep(0)
+        second = asyncio.create_task(follower.reach_leader())
+        await asking
+        await first
+        assert not second.done()
+        await follower._ask()
+        await second
+
+
 async def delete(nats: Client, settings: Settings) -> None:
     """Delete the stream."""
     answer = await nats.request(f"$JS.API.STREAM.DELETE.{settings.nats_stream}", b"")

@@ -64,6 +64,23 @@ async def test_new_leader_ends_requests_to_the_one_before(nats_settings: Setting
         await nats.publish(f"$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.{name}", b"{}")
 
 
+async def test_node_that_is_behind_is_unavailable(
+    nats_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For a client that has more already: it would get that again."""
+    monkeypatch.setattr(aionotify.broker.nats, "REACH_TIMEOUT", 0.01)
+    monkeypatch.setattr(aionotify.broker.nats, "DEADLINE", 0.1)
+    async with running_node(nats_settings) as one, running_node(nats_settings) as two:
+        follower = two.broker._tasks[0]  # type: ignore[attr-defined]
+        follower.cancel()
+        (published,) = await one.broker.publish(drafts("a"), wait_stored=False)
+        with pytest.raises(Unavailable, match="is behind its cluster"):
+            await two.broker.reach(published.id)
+        # One that follows knows that there is no such id, for instance since the stream is another.
+        await one.broker.reach(published.id + 1)
+        assert one.broker.open("main").history.last_id == published.id
+
+
 def connection_of(node: Node) -> Connection:
     """Return the node's connection to NATS."""
     connection = node.broker._connection  # type: ignore[attr-defined]
