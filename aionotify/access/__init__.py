@@ -150,7 +150,8 @@ class Access:
         # Errors need them too: without them, a page sees "network error" instead of the 401.
         response = await handler(request)
         if "Origin" in request.headers:
-            response.headers.update(self.cors_headers(request))
+            # Not `update`, which would replace the `Vary` of a compressed file.
+            response.headers.extend(self.cors_headers(request))
         return response
 
     @web.middleware

@@ -1,10 +1,14 @@
 """`GET /ui`, its assets, `GET /client.js`, `GET /docs` and `GET /openapi.json`: static files."""
 
+import gzip
 import hashlib
+import re
 from importlib import resources
 
 from aiohttp import ETag, web
 from aiohttp.typedefs import Handler
+
+from aionotify.access.headers import list_header
 
 HTML, SCRIPT, STYLE, JSON = "text/html", "text/javascript", "text/css", "application/json"
 
@@ -47,7 +51,12 @@ HEADERS = {
     ),
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
+    # A cache keeps the plain and the compressed form apart.
+    "Vary": "Accept-Encoding",
 }
+
+_CODING = re.compile(r"([^;\s]+)\s*(?:;\s*q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?))?", re.IGNORECASE)
+"""An element of `Accept-Encoding` and its weight, which is 1 by default (RFC 9110 §12.4.2)."""
 
 
 def static_files() -> dict[str, Handler]:
@@ -62,21 +71,39 @@ def static_files() -> dict[str, Handler]:
 def _serve(body: bytes, content_type: str) -> Handler:
     """Return a handler that answers with `body`, or with 304 if the client has it already."""
     # The hash of the content and not a time: all nodes behind a load balancer agree on it.
-    tag = ETag(hashlib.sha256(body).hexdigest()[:32])
+    tag = hashlib.sha256(body).hexdigest()[:32]
+    # Once and not for each response: level 9 takes some milliseconds for a large file.
+    compressed = gzip.compress(body, mtime=0)
     # JSON has no parameter `charset`; it is always UTF-8 (RFC 8259 §8.1).
     charset = None if content_type == JSON else "utf-8"
 
     async def serve(request: web.Request) -> web.Response:
-        # The comparison is weak (RFC 9110 §13.1.2): it ignores aiohttp's `is_weak`, because a
-        # proxy that compresses responses, such as nginx, makes every tag weak.
-        known = request.if_none_match or ()
-        if any(each.value in (tag.value, "*") for each in known):
+        is_compressed = _prefers_gzip(request)
+        # The comparison is weak (RFC 9110 §13.1.2): it ignores aiohttp's `is_weak`.
+        if any(each.value in (tag, "*") for each in request.if_none_match or ()):
             response = web.Response(status=304, headers=HEADERS)
         else:
             response = web.Response(
-                body=body, headers=HEADERS, content_type=content_type, charset=charset
+                body=compressed if is_compressed else body,
+                headers=HEADERS,
+                content_type=content_type,
+                charset=charset,
             )
-        response.etag = tag
+            if is_compressed:
+                response.headers["Content-Encoding"] = "gzip"
+        # A strong tag stands for the same bytes (RFC 9110 §8.8.3), and those of gzip also differ
+        # between versions of zlib, and so between nodes.
+        response.etag = ETag(tag, is_weak=is_compressed)
         return response
 
     return serve
+
+
+def _prefers_gzip(request: web.Request) -> bool:
+    """Return whether the client accepts gzip, and does not prefer the plain file to it."""
+    # aiohttp 3.14.5 only looks for the word, so its `enable_compression` ignores `gzip;q=0`.
+    found = map(_CODING.fullmatch, list_header(request, "Accept-Encoding"))
+    weights = {each[1].lower(): float(each[2] or 1) for each in found if each}
+    # `x-gzip` is the same coding (RFC 9110 §8.4.1.3), and `*` stands for all that are not listed.
+    weight = weights.get("gzip", weights.get("x-gzip", weights.get("*", 0)))
+    return weight > 0 and weight >= weights.get("identity", 0)

@@ -1,6 +1,7 @@
 """The page and its assets, `/docs` and `/openapi.json`, as static files."""
 
 import asyncio
+import gzip
 import re
 import shutil
 from collections.abc import Awaitable, Callable
@@ -39,9 +40,12 @@ FILES = {
     "/docs/docs.css": ("docs.css", b"text/css; charset=utf-8"),
     "/openapi.json": ("openapi.json", b"application/json"),
 }
+GZIP = b"Accept-Encoding: gzip, deflate, br"
 PAGE = [path for path in FILES if path.startswith(("/ui", "/client"))]
 SCRIPTS = {name: path for path, (name, content_type) in FILES.items() if content_type == SCRIPT}
-MAX_PAGE_BYTES = 80 * 1024
+MAX_PAGE_BYTES = 40 * 1024
+"""Of the page with everything that it loads, as browsers get it: compressed."""
+
 MAX_SCRIPT_LINES = 300
 POLICY = (
     b"Content-Security-Policy: default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -71,6 +75,8 @@ async def test_headers_are_exact(port: int, path: str) -> None:
     assert b"X-Content-Type-Options: nosniff" in answer.headers
     assert b"Referrer-Policy: no-referrer" in answer.headers
     assert b"Cache-Control: no-cache" in answer.headers
+    assert b"Vary: Accept-Encoding" in answer.headers
+    assert not [each for each in answer.headers if each.startswith(b"Content-Encoding")]
     head = await exchange(port, b"HEAD %b HTTP/1.1" % path.encode())
     assert head == (answer.status, answer.headers, b"")
 
@@ -90,6 +96,70 @@ async def test_known_etag_gets_304(port: int, path: str) -> None:
     answer = await exchange(port, request, b'If-None-Match: "other"')
     assert answer.status == b"HTTP/1.1 200 OK"
     assert answer.body == first.body
+
+
+@paths
+async def test_file_is_compressed_for_clients_that_accept_it(port: int, path: str) -> None:
+    """Only its encoding, length and ETag differ: the same one, but weak (RFC 9110 §8.8.3)."""
+    request = b"GET %b HTTP/1.1" % path.encode()
+    plain = await exchange(port, request)
+    answer = await exchange(port, request, GZIP)
+    assert gzip.decompress(answer.body) == plain.body
+    assert len(answer.body) < len(plain.body)
+    (tag,) = (each[6:] for each in plain.headers if each[:6].lower() == b"etag: ")
+    changed = {b"Content-Length: %d" % len(plain.body), b"Etag: " + tag}
+    assert {*plain.headers} - {*answer.headers} == changed
+    assert {*answer.headers} - {*plain.headers} == {
+        b"Content-Length: %d" % len(answer.body),
+        b"Content-Encoding: gzip",
+        b"Etag: W/" + tag,
+    }
+    head = await exchange(port, b"HEAD %b HTTP/1.1" % path.encode(), GZIP)
+    assert head == (answer.status, answer.headers, b"")
+    for known in (tag, b"W/" + tag, b"*"):
+        current = await exchange(port, request, GZIP, b"If-None-Match: " + known)
+        assert current.status == b"HTTP/1.1 304 Not Modified"
+        assert current.body == b""
+        assert {b"Etag: W/" + tag, b"Vary: Accept-Encoding"} <= {*current.headers}
+        assert not [each for each in current.headers if each.startswith(b"Content-Encoding")]
+
+
+@pytest.mark.parametrize(
+    ("accepted", "is_compressed"),
+    [
+        ([], False),
+        ([b""], False),
+        ([b"gzip"], True),
+        ([b"GZIP"], True),
+        ([b"x-gzip"], True),
+        ([b"br, gzip"], True),
+        ([b"br", b"gzip"], True),
+        ([b"br"], False),
+        ([b"gzipped"], False),
+        ([b"gzip;q=0"], False),
+        ([b"gzip ; Q=0.000"], False),
+        ([b"gzip;q=0.001"], True),
+        ([b"*"], True),
+        ([b"*;q=0"], False),
+        ([b"gzip;q=0, *"], False),
+        ([b"gzip, *;q=0"], True),
+        ([b"gzip, identity"], True),
+        ([b"gzip;q=0.5, identity"], False),
+        ([b"gzip;q=0.5, identity;q=0.4"], True),
+        ([b"identity;q=0"], False),
+        ([b"gzip;q=2"], False),
+        ([b"gzip;level=9"], False),
+    ],
+    ids=repr,
+)
+async def test_encoding_is_negotiated(
+    port: int, accepted: list[bytes], is_compressed: bool
+) -> None:
+    """By the rules of RFC 9110 §12.5.3. What is not understood gets the plain file."""
+    lines = [b"Accept-Encoding: " + each for each in accepted]
+    answer = await exchange(port, b"GET /client.js HTTP/1.1", *lines)
+    assert answer.status == b"HTTP/1.1 200 OK"
+    assert (b"Content-Encoding: gzip" in answer.headers) == is_compressed
 
 
 @paths
@@ -143,9 +213,11 @@ async def test_imported_modules_are_served(port: int, name: str) -> None:
 async def test_page_is_small_and_loads_nothing_external(port: int) -> None:
     total = 0
     for path in PAGE:
-        body = (await exchange(port, b"GET %b HTTP/1.1" % path.encode())).body
+        body = (await exchange(port, b"GET %b HTTP/1.1" % path.encode(), GZIP)).body
         total += len(body)
-        text = body.replace(b"http://www.w3.org/2000/svg", b"")  # a name, not an address
+        text = gzip.decompress(body).replace(
+            b"http://www.w3.org/2000/svg", b""
+        )  # a name, not an address
         assert not re.search(rb"""://|["'(`=]\s*//""", text), path
     assert total < MAX_PAGE_BYTES
 

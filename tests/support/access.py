@@ -63,7 +63,10 @@ async def ask(port: int, method: str, target: str, headers: dict[str, str]) -> R
         writer.write("\r\n".join([*lines, "", body]).encode())
         head = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)).decode()
         first, *rest = head.rstrip().split("\r\n")
-        found = {name.lower(): value for name, _, value in (line.partition(": ") for line in rest)}
+        found: dict[str, str] = {}
+        for name, _, value in (line.partition(": ") for line in rest):
+            known = found.get(name.lower())
+            found[name.lower()] = f"{known}, {value}" if known else value
         length = 0 if method == "HEAD" else int(found.get("content-length", 0))
         return Reply(int(first.split()[1]), found, (await reader.readexactly(length)).decode())
     finally:
