@@ -45,6 +45,15 @@ async def test_document_is_valid(port: int) -> None:
     assert document["openapi"] == "3.1.0"
 
 
+async def test_components_are_all_used(port: int) -> None:
+    """The frames of a WebSocket in `x-frames`, which linters do not read."""
+    text = (await exchange(port, b"GET /openapi.json HTTP/1.1")).body.decode()
+    used = set(re.findall(r'"\$ref": "#/components/(\w+/\w+)"', text))
+    components = json.loads(text)["components"]
+    del components["securitySchemes"]  # they are used by name, not by reference
+    assert used == {f"{kind}/{name}" for kind, named in components.items() for name in named}
+
+
 async def test_document_has_version_of_package(port: int) -> None:
     """The version is written in the file, so a release has to change both."""
     assert (await served_document(port))["info"]["version"] == aionotify.__version__
