@@ -17,6 +17,10 @@ class Broker(Protocol):
     def connected(self) -> bool:
         """Whether notifications are kept beyond this process: `cache_status` in `/health`."""
 
+    @property
+    def lag(self) -> int | None:
+        """Notifications of other nodes that have not arrived, as far as is known; None: no NATS."""
+
     async def start(self) -> None:
         """Continue where an earlier process ended. Takes a few seconds at most, never fails."""
 

@@ -29,6 +29,10 @@ class LocalBroker:
         """Whether a memcached answers."""
         return self._cache.connected
 
+    @property
+    def lag(self) -> None:
+        """None: there are no other nodes."""
+
     async def start(self) -> None:
         """Connect to memcached, and continue where a process that stopped cleanly ended."""
         left = await self._cache.start()

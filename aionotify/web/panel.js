@@ -3,6 +3,7 @@
 import { element, formatted } from "./dom.js";
 
 const PLOT_SECONDS = 60;
+const NAMES = { memcached: "memcached", nats: "NATS" };
 export const HEALTH_INTERVAL = 5_000; // milliseconds
 
 /** The number of notifications in each of the last seconds. */
@@ -62,9 +63,7 @@ export class Health {
     try {
       const response = await fetch("health", { signal: AbortSignal.timeout(HEALTH_INTERVAL) });
       const answer = await response.json();
-      // To memcached, or to NATS: the server does not say which.
-      const isStored = answer.cache_status === "connected";
-      element("cache").textContent = isStored ? "connected" : "memory only";
+      this.#showBackend(response.headers.get("Aionotify-Backend"), answer.cache_status);
       element("clients").textContent = formatted(answer.connected_websockets);
       this.#failed = 0;
     } catch {
@@ -74,5 +73,15 @@ export class Health {
       // checks are a faster sign of it than the silence that the client waits for.
       if (this.#failed === 2) this.#dead();
     }
+  }
+
+  /** Show where notifications are kept: `backend` is `memcached`, or `nats;lag=0`. */
+  #showBackend(backend, status) {
+    const [name, lag] = (backend ?? "").split(";lag=");
+    const isConnected = status === "connected";
+    const inMemory = name === "nats" ? "NATS, unavailable" : "memory only";
+    element("cache").textContent = isConnected ? (NAMES[name] ?? "connected") : inMemory;
+    element("lag-row").hidden = lag === undefined;
+    element("lag").textContent = formatted(lag ?? 0);
   }
 }

@@ -72,7 +72,7 @@ async def test_page_shows_recent_and_live(chromium: Browser, memcached: Memcache
             await page.wait_for_rows(["Hello é 😀\nin two lines", "<b>before</b>"])
             assert await page.page.locator("#list li.recent").count() == 1
             await page.wait_until(
-                "document.getElementById('cache').textContent === 'connected'"
+                "document.getElementById('cache').textContent === 'memcached'"
                 " && document.getElementById('clients').textContent === '1'"
                 " && document.getElementById('news').textContent.startsWith('2 new. Newest: Hello')"
             )

@@ -64,6 +64,11 @@ class NatsBroker:
         """Whether it is connected to NATS, and has everything that is in the stream."""
         return self._connection.connected and self._follower.current
 
+    @property
+    def lag(self) -> int:
+        """Notifications in the stream that have not arrived, as far as is known."""
+        return self.stats.lag
+
     async def start(self) -> None:
         """Connect and read the stream. Takes 3 s at most; then that goes on in the background."""
         self._connection.start()

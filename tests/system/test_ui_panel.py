@@ -1,0 +1,79 @@
+"""The panel about the server on the page `/ui`: where notifications are kept."""
+
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, Route
+
+from tests.support import MemcachedProcess, running_server
+from tests.support.browser import WITHOUT_MEMCACHED, LivePage, live_page
+from tests.support.nats import running_nats
+
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.timeout(30),  # starting a browser takes seconds, and so does losing NATS
+]
+
+CHECK = "document.dispatchEvent(new Event('visibilitychange'))"
+"""JavaScript that makes the page ask `/health` now, and not within its 5 s."""
+
+
+async def wait_for_storage(page: LivePage, name: str) -> None:
+    """Wait until the panel names the storage."""
+    await page.wait_until(f"({CHECK}, document.getElementById('cache').textContent === '{name}')")
+
+
+async def test_panel_names_memcached(chromium: Browser, memcached: MemcachedProcess) -> None:
+    """Also with tokens, without which `/metrics` would be an error in the console."""
+    tokens = {"AIONOTIFY_ADMIN_TOKEN": "admin-0123456789"}
+    hosts = {"MEMCACHED_HOST": f"127.0.0.1:{memcached.port}"}
+    async with (
+        running_server({**hosts, **tokens}) as server,
+        live_page(chromium, f"{server.url}/ui") as page,
+    ):
+        await wait_for_storage(page, "memcached")
+        memcached.kill()
+        await wait_for_storage(page, "memory only")
+        assert await page.page.is_hidden("#lag-row")
+        assert page.errors == []
+
+
+async def test_panel_says_that_nothing_is_stored(chromium: Browser) -> None:
+    async with (
+        running_server(WITHOUT_MEMCACHED) as server,
+        live_page(chromium, f"{server.url}/ui") as page,
+    ):
+        await wait_for_storage(page, "memory only")
+        assert page.errors == []
+
+
+async def test_panel_names_nats(chromium: Browser, tmp_path: Path) -> None:
+    with running_nats(tmp_path) as nats:
+        environment = {"AIONOTIFY_NATS_URL": nats.url, "AIONOTIFY_NATS_REPLICAS": "1"}
+        async with (
+            running_server(environment) as server,
+            live_page(chromium, f"{server.url}/ui") as page,
+        ):
+            await wait_for_storage(page, "NATS")
+            assert await page.page.inner_text("#lag") == "0"
+            nats.kill()
+            await wait_for_storage(page, "NATS, unavailable")
+            assert page.errors == []
+
+
+async def test_panel_shows_lag_of_nats(chromium: Browser) -> None:
+    """As the header says it: no real node can be kept behind."""
+    async with (
+        running_server(WITHOUT_MEMCACHED) as server,
+        live_page(chromium, f"{server.url}/ui") as page,
+    ):
+
+        async def lag(route: Route) -> None:
+            response = await route.fetch()
+            headers = {**response.headers, "aionotify-backend": "nats;lag=1234"}
+            await route.fulfill(response=response, headers=headers)
+
+        await page.page.route("**/health", lag)
+        await wait_for_storage(page, "NATS, unavailable")
+        assert await page.page.inner_text("#lag") == "1,234"
+        assert page.errors == []
