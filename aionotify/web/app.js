@@ -50,6 +50,7 @@ function changed(channel) {
   const { name, status } = channel.state;
   list.changed();
   if (name === "rejected" && status === 401 && !token.isDeclined) token.ask(WRONG);
+  if (name === "connected") health.checkSoon(); // the number of clients has changed
   if (channel === shown) showState();
 }
 

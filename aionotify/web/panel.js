@@ -5,6 +5,7 @@ import { element, formatted } from "./dom.js";
 const PLOT_SECONDS = 60;
 const NAMES = { memcached: "memcached", nats: "NATS" };
 export const HEALTH_INTERVAL = 5_000; // milliseconds
+const SETTLE_TIME = 250; // milliseconds
 
 /** The number of notifications in each of the last seconds. */
 export class Plot {
@@ -52,10 +53,17 @@ export class Plot {
 export class Health {
   #failed = 0; // checks without a response, in a row
   #dead;
+  #timer;
 
   /** `dead()` is called when the server has not responded twice. */
   constructor(dead) {
     this.#dead = dead;
+  }
+
+  /** Check soon, and once for several connections that open at the same time. */
+  checkSoon() {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.check(), SETTLE_TIME);
   }
 
   async check() {

@@ -1,5 +1,6 @@
 """The cards of the API reference: an operation with its examples and a form to try it."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -143,7 +144,9 @@ def _example(response: Part) -> Iterable[str]:
     for each in response.get("content", {}).values():
         if "example" in each:
             text = each["example"]
-            shown = escape(text.strip() if isinstance(text, str) else compact(text))
+            # Indented, because a long line would be broken anywhere, also within a time.
+            indented = json.dumps(text, ensure_ascii=False, indent=2)
+            shown = escape(text.strip() if isinstance(text, str) else indented)
             yield f'<p class="quiet">Response</p>\n<pre><code>{shown}</code></pre>\n'
 
 

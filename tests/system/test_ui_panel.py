@@ -1,5 +1,6 @@
 """The panel about the server on the page `/ui`: where notifications are kept."""
 
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -76,4 +77,19 @@ async def test_panel_shows_lag_of_nats(chromium: Browser) -> None:
         await page.page.route("**/health", lag)
         await wait_for_storage(page, "NATS, unavailable")
         assert await page.page.inner_text("#lag") == "1,234"
+        assert page.errors == []
+
+
+async def test_clients_are_counted_when_they_change(chromium: Browser) -> None:
+    """The page itself is a client, which its first question to `/health` comes too soon for."""
+    async with (
+        running_server(WITHOUT_MEMCACHED) as server,
+        live_page(chromium, f"{server.url}/docs") as page,  # which is no client
+    ):
+        await page.page.clock.install()
+        await page.page.clock.pause_at(datetime.now() + timedelta(hours=1))
+        await page.page.goto(f"{server.url}/ui")
+        await page.wait_for_state("connected")
+        await page.page.clock.run_for(1_000)  # and not the 5 s until it asks anyway
+        await page.wait_until("document.getElementById('clients').textContent === '1'")
         assert page.errors == []
