@@ -210,6 +210,24 @@ async def test_imported_modules_are_served(port: int, name: str) -> None:
         assert answer.status == b"HTTP/1.1 200 OK", each
 
 
+def imports_of(name: str) -> set[str]:
+    """Return the paths of the scripts that a script imports."""
+    script = (WEB / name).read_text(encoding="utf-8")
+    named = re.findall(r'^import\b[^"]*"([^"]*)"', script, re.MULTILINE)
+    return {urljoin(SCRIPTS[name], each) for each in named}
+
+
+def test_page_preloads_what_its_imports_import() -> None:
+    """Each missing one is another round trip until the page works."""
+    page = (WEB / "index.html").read_text(encoding="utf-8")
+    preloaded = re.findall(r'rel="modulepreload" href="([^"]*)"', page)
+    direct = imports_of("app.js")
+    deeper, found = set[str](), direct
+    while found := {each for path in found for each in imports_of(FILES[path][0])} - deeper:
+        deeper |= found
+    assert sorted(urljoin("/ui", each) for each in preloaded) == sorted(deeper - direct)
+
+
 async def test_page_is_small_and_loads_nothing_external(port: int) -> None:
     total = 0
     for path in PAGE:
