@@ -106,7 +106,9 @@ class LivePage:
     async def check_accessibility(self) -> None:
         """Raise AssertionError if axe-core finds a violation. Requires `bypass_csp=True`."""
         assert AXE.is_file(), f"axe-core {MISSING}"
-        await self.page.evaluate(AXE.read_text(encoding="utf-8"))
+        # Once per document: loading it takes longer than running it.
+        if not await self.page.evaluate("'axe' in window"):
+            await self.page.evaluate(AXE.read_text(encoding="utf-8"))
         found: list[dict[str, Any]] = await self.page.evaluate(
             "axe.run({ resultTypes: ['violations'] }).then((results) => results.violations)"
         )
