@@ -75,7 +75,9 @@ export class Health {
       element("clients").textContent = formatted(answer.connected_websockets);
       this.#failed = 0;
     } catch {
-      element("cache").textContent = element("clients").textContent = "no response";
+      element("cache").textContent = "no response";
+      element("clients").textContent = "–";
+      element("lag-row").hidden = true;
       this.#failed += 1;
       // After a lost network, a connection looks open for minutes, until TCP gives up. Two failed
       // checks are a faster sign of it than the silence that the client waits for.
