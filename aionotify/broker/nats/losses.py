@@ -83,15 +83,15 @@ class Losses:
             full = await self._full_topics()
             if time.monotonic() - self._filled_at > self.limits.max_age:
                 full = set()  # anything may have expired
-            open_ = {each for each in full if not self._has_kept(each, start)}
-            wanted = {each for each in open_ if each in self._coming or is_subscribed(each)}
+            undecided = {each for each in full if not self._has_kept(each, start)}
+            wanted = {each for each in undecided if each in self._coming or is_subscribed(each)}
             # All at once: one after the other, a node far behind could not catch up.
             self._oldest = await self._oldest_of(wanted)
             # Once more: clients may have subscribed meanwhile.
-            subscribed = {each for each in open_ if is_subscribed(each)}
+            subscribed = {each for each in undecided if is_subscribed(each)}
             found = ((self._oldest.get(each, UNKNOWN), each) for each in subscribed)
             self._subscribed = sorted(found, reverse=True)
-            for name in open_ - subscribed:
+            for name in undecided - subscribed:
                 self._suspects.setdefault(name, start)
             self._full = full
         if not self._full:
