@@ -51,6 +51,8 @@ class Gap:
     """The position from which nothing is missing anymore."""
     generation: int = 0
     """The generation that may have begun, if one ends while the client stays connected."""
+    moment: float = 0.0
+    """When it arrived, by the monotonic clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,9 @@ class Truth:
 
     `unclean` are the generations whose successor cannot know all that they published: the process
     was killed, or memcached did not have everything when it ended or when its successor started.
+
+    `limit` is how many notifications of a topic a cluster's stream retains. A node that is as many
+    behind cannot tell whether it has missed one more, so it may report a gap.
     """
 
     def __init__(
@@ -86,7 +91,9 @@ class Truth:
         posts: Iterable[Post],
         transcripts: Iterable[Transcript],
         unclean: Iterable[int] = (),
+        limit: int | None = None,
     ) -> None:
+        self._limit = limit
         self.unclean = frozenset(unclean)
         self.posts = {(post.topic, post.message): post for post in posts}
         self._ids = {key: post.id for key, post in self.posts.items() if post.id is not None}
@@ -117,6 +124,13 @@ class Truth:
         if before is not None:
             end = bisect_left(entries, before, key=lambda entry: entry[0])
         return entries[start:end]
+
+    def may_overflow(self, topic: str, after: int, moment: float) -> bool:
+        """Return whether as many posts as the limit after an id were sent before `moment`."""
+        if self._limit is None:
+            return False
+        newer = self.between(topic, after, None)[: self._limit]
+        return len(newer) == self._limit and max(post.moment for _, post in newer) < moment
 
     def unknown(self, topic: str, first: int, last: int) -> int:
         """Return how many posts of these generations may have been published without a witness."""
@@ -262,6 +276,8 @@ class _Walk:
 
     def _may_miss(self, gap: Gap) -> bool:
         """Return whether the process may have had to report `gap` although nothing was missed."""
+        if gap.missed is None and self._truth.may_overflow(self._topic, gap.id, gap.moment):
+            return True
         here = max(self._connection.generation, gap.generation)
         return self._position is not None and (
             self._truth.forgotten(self._stated_in, here)

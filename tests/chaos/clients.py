@@ -153,7 +153,8 @@ class Client:
         event: Gap | Received | Subscribed
         match document["type"]:
             case "gap":
-                event = Gap(document["missed"], self._position, self._world.after_gap)
+                after_gap, moment = self._world.after_gap, time.monotonic()
+                event = Gap(document["missed"], self._position, after_gap, moment)
             case "subscribed":
                 assert document["topics"] == [self._topic], document
                 event, self._subscribed = Subscribed(self._position), True

@@ -25,11 +25,12 @@ async def cluster_chaos(seed: int, seconds: float, folder: Path) -> list[str]:
     All faults of servers happen if there is time for them; they take about 60 s.
     """
     world = World(random.Random(seed))
+    limit = world.random.choice([50, 1000, 1000])
     with running_nats_cluster(folder) as cluster:
         environment = {
             "AIONOTIFY_NATS_URL": cluster.url,
             "AIONOTIFY_SHUTDOWN_GRACE": "1",
-            "AIONOTIFY_HISTORY_LIMIT": world.random.choice(["50", "1000", "1000"]),
+            "AIONOTIFY_HISTORY_LIMIT": str(limit),
         }
         nodes, servers = Nodes(world, environment, folder), Servers(world, cluster)
         publisher = ClusterPublisher(world, nodes)
@@ -46,7 +47,7 @@ async def cluster_chaos(seed: int, seconds: float, folder: Path) -> list[str]:
         finally:
             await nodes.close()
     print(f"faults: {servers.count} of servers, {nodes.count} of nodes")
-    return _judge(world, publisher, servers)
+    return _judge(world, publisher, servers, limit)
 
 
 async def _faults(world: World, nodes: Nodes, servers: Servers, end: float) -> None:
@@ -118,8 +119,8 @@ def _refused(refusals: list[Refusal], outages: list[tuple[float, float]]) -> lis
     ]
 
 
-def _judge(world: World, publisher: ClusterPublisher, servers: Servers) -> list[str]:
-    truth = Truth(_published(world), world.transcripts, world.unclean)
+def _judge(world: World, publisher: ClusterPublisher, servers: Servers, limit: int) -> list[str]:
+    truth = Truth(_published(world), world.transcripts, world.unclean, limit)
     found = _refused(publisher.refusals, servers.outages)
     for transcript in world.transcripts:
         for problem in problems(transcript, truth):

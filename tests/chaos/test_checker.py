@@ -225,6 +225,20 @@ def test_gap_of_lost_stream_reaches_connected_clients() -> None:
     assert found(late, unclean=(0,))
 
 
+def test_node_far_behind_may_report_a_gap() -> None:
+    """If as many are missing as the stream retains, it may be one more: then it cannot tell."""
+
+    def judged(limit: int, moment: float) -> list[str]:
+        gap = Gap(None, 2, moment=moment)
+        events: list[Event] = [FRESH, *got(1, 2), Connected(0, 2), gap, *got(*range(3, 10))]
+        transcript = Transcript("client", "main", events, True)
+        return problems(transcript, Truth(POSTS, [transcript], limit=limit))
+
+    assert judged(limit=7, moment=1.5) == []
+    assert judged(limit=8, moment=1.5), "seven follow the gap"
+    assert judged(limit=7, moment=0.5), "it came before them"
+
+
 UNKNOWN = Post("main", "m3", 0, 1.0, None)
 WITH_UNKNOWN = [UNKNOWN if each.id == 3 else each for each in POSTS]
 
