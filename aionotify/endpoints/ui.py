@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import re
+from functools import cache
 from importlib import resources
 
 from aiohttp import ETag, web
@@ -72,8 +73,6 @@ def _serve(body: bytes, content_type: str) -> Handler:
     """Return a handler that answers with `body`, or with 304 if the client has it already."""
     # The hash of the content and not a time: all nodes behind a load balancer agree on it.
     tag = hashlib.sha256(body).hexdigest()[:32]
-    # Once and not for each response: level 9 takes some milliseconds for a large file.
-    compressed = gzip.compress(body, mtime=0)
     # JSON has no parameter `charset`; it is always UTF-8 (RFC 8259 §8.1).
     charset = None if content_type == JSON else "utf-8"
 
@@ -84,7 +83,7 @@ def _serve(body: bytes, content_type: str) -> Handler:
             response = web.Response(status=304, headers=HEADERS)
         else:
             response = web.Response(
-                body=compressed if is_compressed else body,
+                body=_compressed(body) if is_compressed else body,
                 headers=HEADERS,
                 content_type=content_type,
                 charset=charset,
@@ -97,6 +96,12 @@ def _serve(body: bytes, content_type: str) -> Handler:
         return response
 
     return serve
+
+
+@cache
+def _compressed(body: bytes) -> bytes:
+    # Once, and not at the start: all files take 10 ms.
+    return gzip.compress(body, mtime=0)
 
 
 def _prefers_gzip(request: web.Request) -> bool:

@@ -45,6 +45,9 @@ class Command:
             return
         self.writer.write(answer)
         await self.writer.drain()
+        # `drain` goes on at once while the kernel takes everything, which is megabytes: an endless
+        # fault would block the event loop that it shares with the server.
+        await asyncio.sleep(0)
 
 
 Fault = Callable[[Command], Awaitable[None]]

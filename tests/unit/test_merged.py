@@ -17,8 +17,8 @@ from tests.support.merges import Merges
 from tests.support.topics import World
 from tests.support.transport import FakeTransport
 
-TestMerges = Merges.TestCase
-TestMerges.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
+Merges.TestCase.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
+TestMerges = pytest.mark.timeout(60)(Merges.TestCase)  # 3 s alone, more under coverage
 
 
 def joined(world: World, names: str = "ab", room: float = float("inf")) -> FakeTransport:

@@ -81,7 +81,7 @@ async def test_failed_handshake_is_tried_again(
 
 
 NAMES = st.text("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_", min_size=1)
-VALUES = st.text(st.characters(exclude_characters="\r\n"))
+VALUES = st.text(st.characters(codec="utf-8", exclude_characters="\r\n"))
 
 
 @given(st.dictionaries(NAMES, VALUES))
