@@ -1,0 +1,98 @@
+"""A node and a single nats-server, or none: what it waits for, needs, and says in the log."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support import eventually, free_port, running_server
+from tests.support.nats import running_nats
+from tests.system.test_cluster import is_current, publish, status_of
+
+pytestmark = pytest.mark.timeout(60)
+
+
+async def test_node_without_nats_promises_nothing(tmp_path: Path) -> None:
+    """It listens all the same, for probes; it never says that nothing was published."""
+    environment = {"AIONOTIFY_NATS_URL": f"nats://u:secret@127.0.0.1:{free_port()}"}
+    started = time.monotonic()
+    async with running_server(environment) as node:
+        assert time.monotonic() - started < 6
+        for path in ("/health", "/ui", "/docs", "/metrics", "/"):
+            assert (await status_of(node, path))[0] == 200, path
+        for path in ("/messages", "/notifications", "/notifications?since=5", "/events"):
+            status, body = await status_of(node, path)
+            assert status == 503, path
+            assert "has not reached its cluster yet" in body
+        assert '"cache_status":"fallback"' in (await status_of(node, "/health"))[1]
+        assert "NATS is unavailable" in node.output()
+        assert "aionotify_nats_connected 0.0" in (await status_of(node, "/metrics"))[1]
+        assert "secret" not in node.output()
+
+
+async def test_node_finds_nats_later(tmp_path: Path) -> None:
+    with running_nats(tmp_path) as server:
+        server.kill()
+        environment = {"AIONOTIFY_NATS_URL": server.url, "AIONOTIFY_NATS_REPLICAS": "1"}
+        async with running_server(environment) as node:
+            server.start()
+            await eventually(lambda: is_current(node), 10)
+            assert (await publish(node, "x"))["message"] == "x"
+            await eventually(lambda: " connected to NATS at 127.0.0.1:" in node.output())
+
+
+async def test_too_few_servers_are_named(tmp_path: Path) -> None:
+    with running_nats(tmp_path) as server:
+        async with running_server({"AIONOTIFY_NATS_URL": server.url}) as node:
+            assert "AIONOTIFY_NATS_REPLICAS: 3 replicas need as many servers" in node.output()
+
+
+RIGHTS = """
+authorization {{ users: [
+    {{ user: admin, password: "s%cret" }},
+    {{ user: node, password: pass, permissions: {{
+        publish: [{publish}],
+        subscribe: [
+            "_INBOX.>", "aionotify-live.*", "$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.aionotify"
+        ]
+    }} }}
+] }}
+"""
+ENOUGH = (
+    '"aionotify.*", "$JS.API.STREAM.INFO.aionotify", "$JS.API.STREAM.CREATE.aionotify", '
+    '"$JS.API.DIRECT.GET.aionotify", "$JS.API.STREAM.MSG.GET.aionotify"'
+)
+
+
+async def test_documented_rights_are_enough(tmp_path: Path) -> None:
+    with running_nats(tmp_path, RIGHTS.format(publish=ENOUGH)) as server:
+        url = server.url.replace("//", "//node:pass@")
+        environment = {"AIONOTIFY_NATS_URL": url, "AIONOTIFY_NATS_REPLICAS": "1"}
+        async with running_server(environment) as node:
+            assert await is_current(node), node.output()
+            await publish(node, "x")
+            assert "permissions" not in node.output().lower()
+
+
+async def test_missing_right_is_named(tmp_path: Path) -> None:
+    with running_nats(tmp_path, RIGHTS.format(publish='"aionotify.*"')) as server:
+        url = server.url.replace("//", "//node:pass@")
+        async with running_server({"AIONOTIFY_NATS_URL": url}) as node:
+            wanted = 'permissions violation for publish to "$js.api.stream.info.aionotify"'
+            await eventually(lambda: wanted in node.output().lower())
+
+
+async def test_wrong_password_is_named_and_not_shown(tmp_path: Path) -> None:
+    with running_nats(tmp_path, RIGHTS.format(publish=ENOUGH)) as server:
+        url = server.url.replace("//", "//admin:wrong-secret@")
+        async with running_server({"AIONOTIFY_NATS_URL": url}) as node:
+            await eventually(lambda: "authorization" in node.output().lower())
+            assert "wrong-secret" not in node.output()
+
+
+async def test_password_is_decoded(tmp_path: Path) -> None:
+    with running_nats(tmp_path, RIGHTS.format(publish=ENOUGH)) as server:
+        url = server.url.replace("//", "//admin:s%25cret@")
+        environment = {"AIONOTIFY_NATS_URL": url, "AIONOTIFY_NATS_REPLICAS": "1"}
+        async with running_server(environment) as node:
+            assert await is_current(node), node.output()
