@@ -19,6 +19,9 @@ settings.load_profile("untimed")
 CHAOS_EXTRA = 150
 """Seconds that a chaos test may take beyond `--chaos-seconds`, to settle and to be judged."""
 
+PROPERTY_TIMEOUT = 60
+"""Seconds that a property test may take: hundreds of examples, under coverage, beside others."""
+
 HEAVY_FOLDERS = ("chaos",)
 HEAVY_FILES = (
     "test_browser",
@@ -73,7 +76,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark heavy tests and those that need memcached, and give the chaos test its time."""
+    """Mark heavy tests and those that need memcached, and give some others more time."""
     for item in items:
         folder, *_ = item.path.relative_to(ROOT / "tests").parts
         fixtures = getattr(item, "fixturenames", ())
@@ -83,6 +86,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.heavy)
         if "memcached" in fixtures:
             item.add_marker(pytest.mark.memcached)
+        if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+            item.add_marker(pytest.mark.timeout(PROPERTY_TIMEOUT))
         if "chaos_seconds" in fixtures:
             limit = config.getoption("--chaos-seconds") + CHAOS_EXTRA
             item.add_marker(pytest.mark.timeout(limit))

@@ -66,7 +66,7 @@ async def _faults(world: World, nodes: Nodes, servers: Servers, end: float) -> N
     ]
     async with asyncio.TaskGroup() as group:
         group.create_task(_repeat(world, faults, end, (0.5, 3)))
-        group.create_task(_repeat(world, [nodes.fault], end, (0.5, 4)))
+        group.create_task(_repeat(world, [nodes.restart_one], end, (0.5, 4)))
 
 
 async def _repeat(

@@ -100,7 +100,7 @@ class Nodes:
         for each in self._nodes:
             await each.close()
 
-    async def fault(self) -> None:
+    async def restart_one(self) -> None:
         """Stop or kill a node, and start it again."""
         number = self._random.choice([signal.SIGTERM, signal.SIGKILL])
         async with self.calm:

@@ -33,3 +33,10 @@ async def other_program(settings: Settings) -> AsyncIterator[Client]:
         yield client
     finally:
         await client.close()
+
+
+async def registered(client: Client) -> None:
+    """Wait until the server knows the subscriptions of a client."""
+    # Twice: the ping of `flush` (nats-py 2.16) overtakes what waits to be sent.
+    await client.flush()
+    await client.flush()

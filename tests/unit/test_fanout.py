@@ -234,5 +234,5 @@ def test_bug_is_reported_and_pass_continues() -> None:
 
 # ------------------------------------------------------------------------------------- any order
 
-TestDeliveries = pytest.mark.timeout(60)(Deliveries.TestCase)  # 5 s alone, more under coverage
+TestDeliveries = Deliveries.TestCase
 TestDeliveries.settings = settings(max_examples=250, stateful_step_count=40, deadline=None)

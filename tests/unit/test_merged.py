@@ -18,7 +18,7 @@ from tests.support.topics import World
 from tests.support.transport import FakeTransport
 
 Merges.TestCase.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
-TestMerges = pytest.mark.timeout(60)(Merges.TestCase)  # 3 s alone, more under coverage
+TestMerges = Merges.TestCase
 
 
 def joined(world: World, names: str = "ab", room: float = float("inf")) -> FakeTransport:

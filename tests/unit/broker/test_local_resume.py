@@ -3,7 +3,6 @@
 import asyncio
 from dataclasses import dataclass
 
-import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
@@ -128,5 +127,5 @@ class Resuming(RuleBasedStateMachine):
             self.runner.close()
 
 
-TestResuming = pytest.mark.timeout(60)(Resuming.TestCase)  # 3 s alone, more under coverage
+TestResuming = Resuming.TestCase
 TestResuming.settings = settings(max_examples=120, stateful_step_count=30, deadline=None)

@@ -12,7 +12,7 @@ from aionotify.errors import BrokerError, NoAnswer
 from aionotify.net import Address
 from aionotify.settings import Settings
 from aionotify.settings.nats import NatsServers
-from tests.support.nats_nodes import other_program
+from tests.support.nats_nodes import other_program, registered
 from tests.support.waiting import eventually, free_port
 
 
@@ -44,7 +44,7 @@ async def test_request_gets_the_answer(running: Running, nats_settings: Settings
 
     async with other_program(nats_settings) as nats:
         await nats.subscribe("question", cb=answer)
-        await nats.flush()
+        await registered(nats)
         assert (await running.connection.request("question", b"x", timeout=1)).data == b"x!"
 
 
@@ -53,7 +53,7 @@ async def test_silence_is_not_known_to_have_failed(
 ) -> None:
     async with other_program(nats_settings) as nats:
         await nats.subscribe("question")
-        await nats.flush()
+        await registered(nats)
         with pytest.raises(NoAnswer):
             await running.connection.request("question", b"x", timeout=0.05)
 
@@ -71,7 +71,7 @@ async def test_request_without_answer_is_given_up(
     """A new leader, or server, knows nothing of it: waiting would delay the next attempt."""
     async with other_program(nats_settings) as nats, asyncio.TaskGroup() as tasks:
         question = await nats.subscribe("question.x")
-        await nats.flush()
+        await registered(nats)
 
         async def ask() -> None:
             with pytest.raises(NoAnswer, match="is gone"):

@@ -17,7 +17,7 @@ from aionotify.settings.nats import SERVERS
 from tests.support import eventually
 from tests.support.broker_contract import BrokerContract, Node, Start, drafts
 from tests.support.nats import running_nats
-from tests.support.nats_nodes import other_program, running_node
+from tests.support.nats_nodes import other_program, registered, running_node
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ async def test_new_leader_ends_requests_to_the_one_before(nats_settings: Setting
     ):
         # The subjects of the stream have one token more than its name, so this has no answer.
         publishing = await nats.subscribe(f"{name}.a.b")
-        await nats.flush()
+        await registered(nats)
 
         async def publish() -> None:
             with pytest.raises(NoAnswer, match="is gone"):

@@ -19,7 +19,6 @@ STEPS = st.lists(st.one_of(PUBLISH, JOIN, STEP), max_size=40)
 SCRIPT = st.lists(st.one_of(st.none(), st.tuples(MANY, st.integers(0, 12))), max_size=30)
 
 
-@pytest.mark.timeout(60)  # 2 s alone, more under coverage
 @settings(max_examples=300)
 @given(before=MANY, steps=STEPS, script=SCRIPT)
 def test_promises_are_kept(
