@@ -216,7 +216,7 @@ def replaced(fault: Fault, seconds: float, *, spare_probe: bool = False) -> Outa
         async with FakeMemcached(fault, spare_probe=spare_probe, port=port) as fake:
             await watched.reports("fallback")
             await watched.keeps_reporting("fallback", seconds)
-            assert fake.commands
+            await eventually(lambda: bool(fake.commands), 5, "the server has tried again")
         await asyncio.to_thread(watched.memcached.start)
 
     return replace

@@ -61,21 +61,22 @@ async def test_many_topics_are_stored_and_marked(
 ) -> None:
     """20,000 of them, none of which is written when the server is told to stop.
 
-    They take 0.5 s of the processor usually, and twice that under coverage; other processes do not
-    count.
+    That takes 0.5 s of the processor, and is judged by that of publishing them: the speed of the
+    machine, coverage and other processes do not count.
     """
-    limit = aionotify.cache.STOP_TIMEOUT
     monkeypatch.setattr(aionotify.cache, "STOP_TIMEOUT", 9)
     monkeypatch.setattr(aionotify.cache, "WRITE_DELAY", 60)  # publishing takes several turns
     node = CacheNode(address_of(memcached))
     await node.broker.start()
     drafts = [Draft(f"topic{number}", f"m{number}", 6) for number in range(MANY)]
+    began = time.process_time()
     published = await node.broker.publish(drafts, wait_stored=False)
+    publishing = time.process_time() - began
     assert node.cache._replicator.unsaved == MANY
-    started = time.process_time()
+    began = time.process_time()
     async with turning_loop(0.3):
         await node.broker.stop()
-    assert time.process_time() - started < limit
+    assert time.process_time() - began < 3 * publishing, "usually 0.7 to 1.1 times"
     assert memcached.statistic("cmd_get") < MANY * 1.1
     assert node.cache._replicator.unsaved == 0
     assert memcached.statistic("curr_items") >= MANY
