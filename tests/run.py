@@ -75,7 +75,7 @@ def main(arguments: Sequence[str]) -> int:
 def steps() -> dict[str, list[str]]:
     """Return the commands of a full run by name, in order."""
     pytest = [python(), "-m", "pytest", "--cov", "--cov-branch"]
-    light = ["-m", "not heavy", "-n", "4", "--dist", "worksteal"]
+    light = ["-m", "not heavy", "-n", "3", "--dist", "worksteal"]
     # The floor of the coverage holds for both parts together, so only the second one is judged.
     unjudged = ["--cov-report=", "--cov-fail-under=0"]
     heavy = ["-m", "heavy", "--cov-append", "--cov-report=term"]
