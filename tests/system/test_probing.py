@@ -173,10 +173,7 @@ async def test_memory_is_the_fallback(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(20)
 async def test_hung_probes_are_bounded(memcached: MemcachedProcess, tmp_path: Path) -> None:
-    """Neither a name server nor hosts that do not answer delay the start or the end for long.
-
-    Both servers run at the same time: they do nothing but wait.
-    """
+    """Neither a name server nor hosts that do not answer delay the start or the end for long."""
     async with asyncio.TaskGroup() as group:
         group.create_task(_check_hung_name_server(tmp_path))
         group.create_task(_check_many_silent_hosts(memcached))
@@ -225,11 +222,9 @@ async def test_late_memcached_is_found() -> None:
 
 
 @contextmanager
-def running_memcached(
-    host: str = "127.0.0.1", port: int | None = None
-) -> Iterator[MemcachedProcess]:
+def running_memcached(host: str = "127.0.0.1", port: int = 0) -> Iterator[MemcachedProcess]:
     """Run a memcached on `host`, on a free port if none is given."""
-    process = MemcachedProcess(port, host)
+    process = MemcachedProcess(port or None, host)
     process.start()
     try:
         yield process
@@ -251,13 +246,13 @@ async def started_in_time(
         assert taken < seconds
         yield server
         before, pid = time.monotonic(), server.process.pid
-        waited_before = waited = waited_for_processor(pid)
+        ready = waited = waited_for_processor(pid)
         stopping = asyncio.create_task(server.stop())
         while not stopping.done():
             waited = max(waited, waited_for_processor(pid))  # 0 once it has ended
             await asyncio.sleep(0.01)
         assert await stopping == 0
-        assert time.monotonic() - before - (waited - waited_before) < seconds
+        assert time.monotonic() - before - (waited - ready) < seconds
 
 
 def default_hosts(folder: Path, localhost: str = FIRST, memcached: str = SECOND) -> dict[str, str]:
