@@ -50,9 +50,10 @@ class Losses:
         self._stream = stream
         self._remote = remote
         self.limits = Limits(0, float("inf"))
+        self._batch = Batch([], False)
+        """The messages that were fetched last."""
         self._coming: dict[str, list[int]] = {}
-        """The messages of each topic that were fetched last."""
-        self._to_the_end = False
+        """The numbers of these by topic, once a hole was seen before one of them."""
         self._full: set[str] | None = None
         """The topics at their limit, if they were asked for since the last messages came."""
         self._oldest: dict[str, int] = {}
@@ -68,11 +69,7 @@ class Losses:
 
     def fetched(self, batch: Batch) -> None:
         """Note that messages were fetched: what is known of the limits is older than them."""
-        self._full, self._oldest, self._to_the_end = None, {}, batch.to_the_end
-        self._coming = {}
-        for place, notification, _ in batch.messages:
-            if notification is not None:
-                self._coming.setdefault(notification.topic, []).append(place.seq)
+        self._batch, self._full, self._oldest = batch, None, {}
 
     async def in_hole(self, start: int, is_subscribed: Callable[[str], bool]) -> list[str] | None:
         """Return the topics with subscribers that may have lost messages; None if any topic may.
@@ -83,6 +80,7 @@ class Losses:
             full = await self._full_topics()
             if time.monotonic() - self._filled_at > self.limits.max_age:
                 full = set()  # anything may have expired
+            self._coming = _numbers(self._batch)
             undecided = {each for each in full if not self._has_kept(each, start)}
             wanted = {each for each in undecided if each in self._coming or is_subscribed(each)}
             # All at once: one after the other, a node far behind could not catch up.
@@ -102,7 +100,8 @@ class Losses:
     def _has_kept(self, name: str, start: int) -> bool:
         """Return whether the fetched messages show that a topic kept one from up to `start`."""
         seqs = self._coming.get(name, [])
-        return self._to_the_end and len(seqs) - bisect_right(seqs, start) < self.limits.per_topic
+        newer = len(seqs) - bisect_right(seqs, start)
+        return self._batch.to_the_end and newer < self.limits.per_topic
 
     def is_suspect(self, name: str) -> bool:
         """Return whether it is open if a topic has lost messages."""
@@ -159,3 +158,12 @@ class Losses:
         subjects = {self._stream.subject(each): each for each in topics}
         oldest = await self._remote.oldest(subjects)
         return {subjects[each]: seq for each, seq in oldest.items()}
+
+
+def _numbers(batch: Batch) -> dict[str, list[int]]:
+    """Return the numbers of the messages of each topic."""
+    found: dict[str, list[int]] = {}
+    for place, notification, _ in batch.messages:
+        if notification is not None:
+            found.setdefault(notification.topic, []).append(place.seq)
+    return found
