@@ -46,8 +46,7 @@ class Progress:
         self.last_time = 0
         """The latest time of all messages that were delivered, in ns."""
         self._last_place: Place | None = None
-        self._taken = 0
-        """The number of the last message that was delivered, and not passed over."""
+        """That of the last message that was delivered, and not passed over."""
         self._below = 0
 
     def on_live(self, place: Place) -> Step:
@@ -57,7 +56,8 @@ class Progress:
             return Step.TAKE if place.seq == self.last + 1 else Step.FILL
         # Numbers rise with the time, so a message that is newer than a delivered one with a higher
         # number was given a number again. Those that were passed over may have been any time.
-        again = place.seq <= self._taken and place.time > self.last_time
+        known = self._last_place
+        again = known is not None and place.seq <= known.seq and place.time > self.last_time
         return Step.WENT_BACK if again else Step.IGNORE
 
     def on_fetched(self, place: Place) -> Step:
@@ -88,16 +88,15 @@ class Progress:
     def take(self, place: Place) -> None:
         """Note that the message at `place` was delivered."""
         self.last, self._last_place = place.seq, place
-        self._taken = place.seq
         self.last_time = max(self.last_time, place.time)
 
     def skip_to(self, seq: int) -> None:
         """Note that nothing up to `seq` is left to be delivered."""
-        self.last, self._last_place = seq, None
+        self.last = seq
         self.newest = max(self.newest, seq)
 
     def begin(self, created: str, last: int) -> None:
         """Begin, for the first time or anew, behind the number `last` of a stream."""
-        self.created, self._below, self._taken = created, 0, 0
+        self.created, self._below = created, 0
         self.last = self.newest = last
         self._last_place = None
