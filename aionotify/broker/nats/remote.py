@@ -1,7 +1,6 @@
 """Requests to the stream: its state, its creation, and stored messages."""
 
 import asyncio
-import contextlib
 import json
 import time
 from collections.abc import Collection
@@ -189,13 +188,15 @@ class Remote:
         payload = json.dumps(request).encode() if request else b""
         subject = f"$JS.API.STREAM.{verb}.{self._stream.name}"
         # Creating a stream with replicas takes longer than reading its state.
-        *early, last = (TIMEOUT * 3,) if verb == "CREATE" or request else INFO_TIMEOUTS
-        for timeout in early:
-            with contextlib.suppress(NoAnswer):
-                return parse_answer(
-                    await self._connection.request(subject, payload, timeout=timeout)
-                )
-        return parse_answer(await self._connection.request(subject, payload, timeout=last))
+        timeouts = (TIMEOUT * 3,) if verb == "CREATE" or request else INFO_TIMEOUTS
+        for timeout in timeouts:
+            try:
+                answer = await self._connection.request(subject, payload, timeout=timeout)
+            except NoAnswer as error:
+                failure = error
+            else:
+                return parse_answer(answer)
+        raise failure
 
 
 def parse_answer(msg: Msg) -> dict[str, Any]:
