@@ -15,6 +15,7 @@ from tests.chaos.checker import Post
 from tests.chaos.clients import World
 from tests.chaos.run import Publisher
 from tests.support import ServerProcess, eventually, free_port, running_server
+from tests.support.cluster import is_current
 
 CURRENT_WITHIN = 20.0
 """Seconds within which a node is current: a leader may have to be elected first."""
@@ -41,8 +42,8 @@ class Node:
     async def start(self) -> None:
         """Start a process, and wait until it is current."""
         context = running_server(self._environment, "--port", str(self.port))
-        self._process = await self._stack.enter_async_context(context)
-        await eventually(self._is_current, CURRENT_WITHIN, "the node is current")
+        process = self._process = await self._stack.enter_async_context(context)
+        await eventually(lambda: is_current(process), CURRENT_WITHIN, "the node is current")
         self.ready = True
 
     async def restart(self, number: int) -> None:
@@ -69,13 +70,6 @@ class Node:
     def losses(self) -> int:
         """Return how often this process has noticed that the stream was deleted."""
         return self._process.output().count(WENT_BACK) if self._process else 0
-
-    async def _is_current(self) -> bool:
-        async with (
-            aiohttp.ClientSession() as session,
-            session.get(f"http://127.0.0.1:{self.port}/health") as response,
-        ):
-            return bool((await response.json())["cache_status"] == "connected")
 
 
 class Nodes:

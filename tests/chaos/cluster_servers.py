@@ -1,24 +1,18 @@
 """The three NATS servers of the chaos run, and their faults."""
 
 import asyncio
-import json
 import random
 import signal
 import time
 from typing import Any
 
-import nats.errors
-from nats.aio.client import Client
-
 from tests.chaos.clients import World
 from tests.support import eventually
+from tests.support.cluster import ask_leader
 from tests.support.nats import NatsCluster, NatsProcess
 
 HEALTHY_WITHIN = 40.0
 """Seconds after a fault within which a leader and all replicas of the stream must be back."""
-
-ANSWER_TIMEOUT = 0.5
-"""Seconds in which a leader answers."""
 
 
 class Servers:
@@ -80,7 +74,7 @@ class Servers:
         async def is_replaced() -> bool:
             now = await self._created()
             if now == created:  # again, if an answer is lost
-                await self._request("STREAM.DELETE.aionotify")
+                await ask_leader(self._cluster, "DELETE")
             return now not in ("", created)
 
         await eventually(is_replaced, HEALTHY_WITHIN, "a node created the stream again")
@@ -122,18 +116,4 @@ class Servers:
         return str((await self._info()).get("created", ""))
 
     async def _info(self) -> dict[str, Any]:
-        return await self._request("STREAM.INFO.aionotify")
-
-    async def _request(self, subject: str) -> dict[str, Any]:
-        """Return the answer of the stream's leader, or nothing if there is none."""
-        client = Client()
-        try:
-            async with asyncio.timeout(2):
-                await client.connect(servers=[each.url for each in self._cluster.servers])
-                msg = await client.request(f"$JS.API.{subject}", b"", timeout=ANSWER_TIMEOUT)
-        except (nats.errors.Error, TimeoutError, OSError):
-            return {}
-        finally:
-            await client.close()
-        answer: dict[str, Any] = json.loads(msg.data)
-        return answer
+        return await ask_leader(self._cluster, "INFO")

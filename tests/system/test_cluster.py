@@ -1,18 +1,17 @@
 """Several nodes on three real NATS servers, as clients see them."""
 
 import asyncio
-import contextlib
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import connect
 
-from tests.support import ServerProcess, running_server
+from tests.support import running_server
+from tests.support.cluster import events, poll, publish, running_nodes, status_of
 from tests.support.nats import NatsCluster, running_nats_cluster
 
 pytestmark = pytest.mark.timeout(60)  # three NATS servers take seconds to elect a leader
@@ -23,59 +22,6 @@ def nats(tmp_path: Path) -> Iterator[NatsCluster]:
     """Run three NATS servers."""
     with running_nats_cluster(tmp_path) as cluster:
         yield cluster
-
-
-@contextlib.asynccontextmanager
-async def running_nodes(nats: NatsCluster, count: int = 3) -> AsyncIterator[list[ServerProcess]]:
-    """Run nodes on one stream."""
-    async with AsyncExitStack() as stack:
-        yield [
-            await stack.enter_async_context(running_server({"AIONOTIFY_NATS_URL": nats.url}))
-            for _ in range(count)
-        ]
-
-
-async def publish(node: ServerProcess, message: str, **headers: str) -> dict[str, Any]:
-    """Publish in `main`, and return the notification."""
-    async with (
-        aiohttp.ClientSession() as session,
-        session.post(f"{node.url}/notifications", data=message, headers=headers) as answer,
-    ):
-        found: dict[str, Any] = await answer.json()
-        assert answer.status == 201, found
-        return found
-
-
-async def status_of(node: ServerProcess, path: str, method: str = "GET") -> tuple[int, str]:
-    """Return the status and the body of an answer."""
-    data = "x" if method == "POST" else None
-    async with (
-        aiohttp.ClientSession() as session,
-        session.request(method, node.url + path, data=data) as answer,
-    ):
-        return answer.status, await answer.text()
-
-
-async def poll(node: ServerProcess, since: str) -> dict[str, Any]:
-    """Poll `main` after an id."""
-    found: dict[str, Any] = json.loads((await status_of(node, f"/notifications?since={since}"))[1])
-    return found
-
-
-async def is_current(node: ServerProcess) -> bool:
-    """Return whether `/health` says that the node is connected."""
-    return '"cache_status":"connected"' in (await status_of(node, "/health"))[1]
-
-
-async def events(connection: ClientConnection, count: int) -> list[tuple[str, str]]:
-    """Read notifications from JSON frames until there are `count`: messages and ids."""
-    found: list[tuple[str, str]] = []
-    while len(found) < count:
-        frame = json.loads(await asyncio.wait_for(connection.recv(), 15))
-        assert frame["type"] in ("notification", "subscribed"), frame
-        if frame["type"] == "notification":
-            found.append((frame["message"], frame["id"]))
-    return found
 
 
 async def test_every_listener_gets_what_any_node_publishes(nats: NatsCluster) -> None:

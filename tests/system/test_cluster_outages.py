@@ -4,21 +4,20 @@ import asyncio
 import json
 
 import pytest
-from nats.aio.client import Client
-from nats.errors import Error as NatsError
 from websockets.asyncio.client import connect
 
 from tests.support import ServerProcess, eventually
-from tests.support.nats import NatsCluster
-from tests.system.test_cluster import (
+from tests.support.cluster import (
+    ask_leader,
     events,
     is_current,
-    nats,
     poll,
     publish,
     running_nodes,
     status_of,
 )
+from tests.support.nats import NatsCluster
+from tests.system.test_cluster import nats
 
 __all__ = ["nats"]
 
@@ -65,15 +64,7 @@ async def test_cut_off_node_serves_from_memory(nats: NatsCluster) -> None:
 
 async def is_back(nats: NatsCluster) -> bool:
     """Return whether the leader of the stream answers: an election takes seconds."""
-    client = Client()
-    await client.connect(servers=[each.url for each in nats.servers])
-    try:
-        answer = await client.request("$JS.API.STREAM.INFO.aionotify", b"", timeout=0.2)
-    except NatsError:
-        return False
-    finally:
-        await client.close()
-    return b'"error"' not in answer.data
+    return "config" in await ask_leader(nats, "INFO")
 
 
 @pytest.mark.parametrize("fault", ["kill", "freeze"])
@@ -98,10 +89,7 @@ async def test_deleted_stream_is_a_gap(nats: NatsCluster) -> None:
         ):
             first = await publish(nodes[0], "first")
             assert await events(client, 1) == [("first", first["id"])]
-            other = Client()
-            await other.connect(servers=[each.url for each in nats.servers])
-            await other.request("$JS.API.STREAM.DELETE.aionotify", b"")
-            await other.close()
+            assert (await ask_leader(nats, "DELETE"))["success"]
             second = await publish(nodes[0], "second")
             assert int(second["id"]) > int(first["id"])
             gap = json.loads(await client.recv())

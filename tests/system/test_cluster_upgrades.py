@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.support import ServerProcess, eventually, free_port, running_server
+from tests.support.cluster import is_current, publish
 from tests.support.listener import listening
 from tests.support.nats import NatsProcess, running_nats_cluster
-from tests.system.test_cluster import is_current, publish
 
 pytestmark = pytest.mark.timeout(120)  # three NATS servers are started twice
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.support import eventually, free_port, running_server
+from tests.support.cluster import is_current, publish, status_of
 from tests.support.nats import running_nats
-from tests.system.test_cluster import is_current, publish, status_of
 
 pytestmark = pytest.mark.timeout(60)
 

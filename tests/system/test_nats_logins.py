@@ -7,10 +7,10 @@ import nkeys  # type: ignore[import-untyped]
 import pytest
 
 from tests.support import ServerProcess, eventually, running_server
+from tests.support.cluster import is_current, publish
 from tests.support.nats import NatsProcess, running_nats
 from tests.support.nats_logins import credentials, new_key, operator_mode
 from tests.support.tls import PEM, write_other_pem
-from tests.system.test_cluster import is_current, publish
 
 pytestmark = pytest.mark.timeout(60)
 
