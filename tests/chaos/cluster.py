@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 
-from tests.chaos.checker import Post, Received, Truth, problems
+from tests.chaos.checker import Post, Received, Truth
 from tests.chaos.clients import CLIENTS, Client, World
 from tests.chaos.cluster_nodes import ClusterPublisher, Nodes, Refusal
 from tests.chaos.cluster_servers import Servers
-from tests.chaos.run import abridged, check_activity, publish_last
+from tests.chaos.run import judge, publish_last
 from tests.support.nats import running_nats_cluster
 
 SETTLE = 90
@@ -47,7 +47,9 @@ async def cluster_chaos(seed: int, seconds: float, folder: Path) -> list[str]:
         finally:
             await nodes.close()
     print(f"faults: {servers.count} of servers, {nodes.count} of nodes")
-    return _judge(world, publisher, servers, limit)
+    print(f"slowest POST {publisher.slowest:.1f} s, {len(publisher.refusals)} times 503")
+    truth = Truth(_published(world), world.transcripts, world.unclean, limit)
+    return _refused(publisher.refusals, servers.outages) + judge(world, truth)
 
 
 async def _faults(world: World, nodes: Nodes, servers: Servers, end: float) -> None:
@@ -117,13 +119,3 @@ def _refused(refusals: list[Refusal], outages: list[tuple[float, float]]) -> lis
         f"{first.began:.1f} to {first.ended:.1f} s, the last one to {last.ended:.1f} s: "
         f"{first.text}"
     ]
-
-
-def _judge(world: World, publisher: ClusterPublisher, servers: Servers, limit: int) -> list[str]:
-    truth = Truth(_published(world), world.transcripts, world.unclean, limit)
-    found = _refused(publisher.refusals, servers.outages)
-    for transcript in world.transcripts:
-        for problem in problems(transcript, truth):
-            found.append(f"{problem}\n  transcript: {abridged(transcript)}")
-    print(f"slowest POST {publisher.slowest:.1f} s, {len(publisher.refusals)} times 503")
-    return found + check_activity(world)

@@ -134,13 +134,11 @@ class ClusterPublisher(Publisher):
         """Seconds of the slowest request that was answered."""
 
     async def post(self, session: aiohttp.ClientSession, topic: str) -> int | None:
-        """Publish a notification of up to 3 kB. Return its id, or None if it has none.
+        """Publish a notification. Return its id, or None if it has none.
 
         What a node says was not stored is not recorded, so a client that receives it is wrong.
         """
-        self.count += 1
-        message, padding = f"{self.count}", self.world.random.choice([0, 50, 200, 3000])
-        data = f"{message} {'x' * padding}"
+        message, data = self.next_message()
         keyed = self.world.random.random() < KEYED
         generation, moment = self.world.generation, time.monotonic()
         id, stored = await self._try(session, topic, data, message if keyed else None)

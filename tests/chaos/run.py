@@ -61,16 +61,20 @@ class Publisher:
         """Stop publishing."""
         self._over = True
 
-    async def post(self, session: aiohttp.ClientSession, topic: str) -> int | None:
-        """Publish a notification of up to 3 kB. Return its id, or None without a response."""
+    def next_message(self) -> tuple[str, str]:
+        """Return the next number as text, and a notification of up to 3 kB that begins with it."""
         self.count += 1
-        message = f"{self.count}"
         padding = self.world.random.choice([0, 50, 200, 3000])
+        return f"{self.count}", f"{self.count} {'x' * padding}"
+
+    async def post(self, session: aiohttp.ClientSession, topic: str) -> int | None:
+        """Publish a notification. Return its id, or None without a response."""
+        message, data = self.next_message()
         generation, moment = self.world.generation, time.monotonic()
         id = None
         url = f"http://127.0.0.1:{self.world.ports[0]}/notifications?topic={topic}"
         try:
-            async with session.post(url, data=f"{message} {'x' * padding}") as response:
+            async with session.post(url, data=data) as response:
                 if response.status == 503:
                     return None
                 assert response.status == 201, await response.text()
@@ -168,7 +172,7 @@ async def chaos(seed: int, seconds: float, memcached: MemcachedProcess) -> list[
             await publish_last(world, publisher)
     finally:
         await server.close()
-    return _judge(world)
+    return judge(world, Truth(world.posts, world.transcripts, world.unclean))
 
 
 async def _faults(world: World, server: Server, end: float) -> None:
@@ -191,16 +195,16 @@ async def publish_last(world: World, publisher: Publisher) -> None:
     assert len(world.last) == len(TOPICS)
 
 
-def _judge(world: World) -> list[str]:
-    truth = Truth(world.posts, world.transcripts, world.unclean)
+def judge(world: World, truth: Truth) -> list[str]:
+    """Return every broken promise, with the transcript of the client."""
     found = []
     for transcript in world.transcripts:
         for problem in problems(transcript, truth):
-            found.append(f"{problem}\n  transcript: {abridged(transcript)}")
-    return found + check_activity(world)
+            found.append(f"{problem}\n  transcript: {_abridged(transcript)}")
+    return found + _check_activity(world)
 
 
-def check_activity(world: World) -> list[str]:
+def _check_activity(world: World) -> list[str]:
     """Return a problem if too little happened for the run to prove anything."""
     events = [event for transcript in world.transcripts for event in transcript.events]
     counts = {
@@ -212,7 +216,7 @@ def check_activity(world: World) -> list[str]:
     return [] if counts["Gap"] and counts["Received"] else [f"too little happened: {counts}"]
 
 
-def abridged(transcript: Transcript) -> str:
+def _abridged(transcript: Transcript) -> str:
     """Return a transcript with only the first and last of consecutive notifications."""
     lines: list[str] = []
     previous = following = None
