@@ -6,20 +6,16 @@ from typing import Any, cast
 
 from nats.aio.msg import Msg
 
-from aionotify.broker.nats.delivery import HubDelivery
 from aionotify.broker.nats.follower import Follower
-from aionotify.broker.nats.publisher import Publisher
 from aionotify.broker.nats.remote import Batch, Remote
-from aionotify.broker.nats.stream import Info, Message, Place, Stream
+from aionotify.broker.nats.stream import Info, Message, Place
 from aionotify.errors import NoAnswer
 from aionotify.hub import Hub
 from aionotify.notification import Notification
 from aionotify.stats import ClusterStats
 from aionotify.topic import Topic
 from tests.support.builders import join
-
-LIMIT = 3
-"""Messages that the stream retains of a topic."""
+from tests.support.nats_remote import CONFIG, LIMIT, new_delivery
 
 FIRST = 101
 """The number of the first message."""
@@ -70,7 +66,7 @@ class ModelRemote:
         self._lag = 0
 
     def wanted(self) -> dict[str, object]:
-        return {"max_msgs_per_subject": LIMIT, "max_age": 0, "duplicate_window": 0, "storage": ""}
+        return dict(CONFIG)
 
     def read(self, msg: Msg) -> Message:
         return cast(Message, msg)
@@ -78,7 +74,7 @@ class ModelRemote:
     async def info(self) -> Info:
         states = self._disturbed()
         state, last = states[-1], FIRST + len(states) - 2
-        return Info("then", min(state, default=last + 1), last, len(state), self.wanted())
+        return Info("then", min(state, default=last + 1), last, len(state), CONFIG)
 
     async def subjects(self) -> dict[str, int]:
         state = list(self._disturbed()[-1].values())
@@ -121,11 +117,10 @@ class ModelNode:
     def __init__(self, stream: ModelStream, script: Iterator[Any]) -> None:
         self.hub = Hub(1000, 1e10, 100)
         self._stream = stream
-        remote = cast(Remote, ModelRemote(stream, script))
-        publisher = cast(Publisher, type("P", (), {"atomic": False})())
-        self._delivery = HubDelivery(self.hub, Stream("s", 100), remote, publisher)
+        remote = ModelRemote(stream, script)
+        self._delivery = new_delivery(self.hub, remote)
         self.stats = ClusterStats()
-        self.follower = Follower(remote, self._delivery, self.stats)
+        self.follower = Follower(cast(Remote, remote), self._delivery, self.stats)
         self._joined: dict[str, int] = {}
         self._told: dict[str, int] = {}
         lose = self.hub.lose_topic

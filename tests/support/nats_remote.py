@@ -1,9 +1,24 @@
-"""A stream whose state is set by hand."""
+"""A stream whose state is set by hand, and the delivery of its messages."""
 
-from aionotify.broker.nats.stream import Info
+from typing import cast
+
+from aionotify.broker.nats.delivery import HubDelivery
+from aionotify.broker.nats.publisher import Publisher
+from aionotify.broker.nats.remote import Remote
+from aionotify.broker.nats.stream import Info, Stream
+from aionotify.hub import Hub
 
 LIMIT = 3
 """Messages that a topic may have."""
+
+CONFIG = {"max_msgs_per_subject": LIMIT, "max_age": 0, "duplicate_window": 0, "storage": ""}
+"""The limits of the stream, which are those that a node wants."""
+
+
+def new_delivery(hub: Hub, remote: object) -> HubDelivery:
+    """Return what feeds `hub` from the stream `s`, of which `remote` knows the state."""
+    publisher = cast(Publisher, type("P", (), {"atomic": False})())
+    return HubDelivery(hub, Stream("s", 100), cast(Remote, remote), publisher)
 
 
 class FakeRemote:
@@ -15,7 +30,7 @@ class FakeRemote:
         self.first_seq = 0
 
     def wanted(self) -> dict[str, object]:
-        return {"max_msgs_per_subject": LIMIT, "max_age": 0, "duplicate_window": 0, "storage": ""}
+        return dict(CONFIG)
 
     def put(self, subject: str, count: int, oldest: int) -> None:
         """Let a subject have so many messages."""
@@ -28,4 +43,4 @@ class FakeRemote:
         return {each: self.oldest_seqs[each] for each in subjects}
 
     async def info(self) -> Info:
-        return Info("then", self.first_seq, 0, 0, self.wanted())
+        return Info("then", self.first_seq, 0, 0, CONFIG)

@@ -1,11 +1,13 @@
 """A node and a single nats-server, or none: what it waits for, needs, and says in the log."""
 
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.support import eventually, free_port, running_server
+from tests.support import ServerProcess, eventually, free_port, running_server
 from tests.support.cluster import is_current, publish, status_of
 from tests.support.nats import running_nats
 
@@ -64,35 +66,37 @@ ENOUGH = (
 )
 
 
-async def test_documented_rights_are_enough(tmp_path: Path) -> None:
-    with running_nats(tmp_path, RIGHTS.format(publish=ENOUGH)) as server:
-        url = server.url.replace("//", "//node:pass@")
+@asynccontextmanager
+async def running_node(
+    folder: Path, login: str, publish: str = ENOUGH
+) -> AsyncIterator[ServerProcess]:
+    """Run a nats-server with two users, of which `node` has rights, and a node that logs in."""
+    with running_nats(folder, RIGHTS.format(publish=publish)) as server:
+        url = server.url.replace("//", f"//{login}@")
         environment = {"AIONOTIFY_NATS_URL": url, "AIONOTIFY_NATS_REPLICAS": "1"}
         async with running_server(environment) as node:
-            assert await is_current(node), node.output()
-            await publish(node, "x")
-            assert "permissions" not in node.output().lower()
+            yield node
+
+
+async def test_documented_rights_are_enough(tmp_path: Path) -> None:
+    async with running_node(tmp_path, "node:pass") as node:
+        assert await is_current(node), node.output()
+        await publish(node, "x")
+        assert "permissions" not in node.output().lower()
 
 
 async def test_missing_right_is_named(tmp_path: Path) -> None:
-    with running_nats(tmp_path, RIGHTS.format(publish='"aionotify.*"')) as server:
-        url = server.url.replace("//", "//node:pass@")
-        async with running_server({"AIONOTIFY_NATS_URL": url}) as node:
-            wanted = 'permissions violation for publish to "$js.api.stream.info.aionotify"'
-            await eventually(lambda: wanted in node.output().lower())
+    async with running_node(tmp_path, "node:pass", '"aionotify.*"') as node:
+        wanted = 'permissions violation for publish to "$js.api.stream.info.aionotify"'
+        await eventually(lambda: wanted in node.output().lower())
 
 
 async def test_wrong_password_is_named_and_not_shown(tmp_path: Path) -> None:
-    with running_nats(tmp_path, RIGHTS.format(publish=ENOUGH)) as server:
-        url = server.url.replace("//", "//admin:wrong-secret@")
-        async with running_server({"AIONOTIFY_NATS_URL": url}) as node:
-            await eventually(lambda: "authorization" in node.output().lower())
-            assert "wrong-secret" not in node.output()
+    async with running_node(tmp_path, "admin:wrong-secret") as node:
+        await eventually(lambda: "authorization" in node.output().lower())
+        assert "wrong-secret" not in node.output()
 
 
 async def test_password_is_decoded(tmp_path: Path) -> None:
-    with running_nats(tmp_path, RIGHTS.format(publish=ENOUGH)) as server:
-        url = server.url.replace("//", "//admin:s%25cret@")
-        environment = {"AIONOTIFY_NATS_URL": url, "AIONOTIFY_NATS_REPLICAS": "1"}
-        async with running_server(environment) as node:
-            assert await is_current(node), node.output()
+    async with running_node(tmp_path, "admin:s%25cret") as node:
+        assert await is_current(node), node.output()

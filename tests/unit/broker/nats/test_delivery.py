@@ -1,19 +1,15 @@
 """From the stream into the histories: what is complete since when, and who gets a gap."""
 
 import asyncio
-from typing import cast
 
 import pytest
 
-from aionotify.broker.nats.delivery import HubDelivery
-from aionotify.broker.nats.publisher import Publisher
-from aionotify.broker.nats.remote import Remote
-from aionotify.broker.nats.stream import Info, Message, Place, Stream
+from aionotify.broker.nats.stream import Info, Message, Place
 from aionotify.errors import KeyReused
 from aionotify.hub import Hub
 from aionotify.notification import Draft, Notification
 from tests.support.builders import join
-from tests.support.nats_remote import LIMIT, FakeRemote
+from tests.support.nats_remote import LIMIT, FakeRemote, new_delivery
 
 
 class Node:
@@ -23,12 +19,7 @@ class Node:
         self.hub = Hub(LIMIT, 1e10, 100)
         self.remote = FakeRemote()
         self.remote.first_seq = first
-        self.delivery = HubDelivery(
-            self.hub,
-            Stream("s", 100),
-            cast(Remote, self.remote),
-            cast(Publisher, type("P", (), {"atomic": False})()),
-        )
+        self.delivery = new_delivery(self.hub, self.remote)
         self.delivery.begin(Info("then", first, 0, 0, self.remote.wanted()), first - 1)
 
     async def deliver(self, *seqs: int, topic: str = "main", key: str = "") -> None:

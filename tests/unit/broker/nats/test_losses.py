@@ -12,6 +12,8 @@ from aionotify.broker.nats.stream import Message, Place, Stream
 from aionotify.notification import Notification
 from tests.support.nats_remote import LIMIT, FakeRemote
 
+NOTHING = Batch([], False)
+
 
 def notification(seq: int, topic: str = "main") -> Notification:
     return Notification(seq, seq, "x", topic)
@@ -45,6 +47,16 @@ async def decide(losses: Losses, topic: str, seq: int) -> bool:
     if losses.is_suspect(topic):
         await losses.look_up(topic)
     return losses.decide(topic, seq)
+
+
+async def suspect(
+    losses: Losses, remote: FakeRemote, fetched: Batch = NOTHING, oldest: int = 300
+) -> None:
+    """Let `main` be at its limit, without subscribers, when there is a hole after 100."""
+    remote.put("s.main", LIMIT, oldest)
+    losses.fetched(fetched)
+    assert await losses.in_hole(100, subscribed()) == []
+    assert losses.is_suspect("main")
 
 
 async def test_no_topic_at_its_limit_explains_nothing(losses: Losses, remote: FakeRemote) -> None:
@@ -146,9 +158,7 @@ async def test_state_of_before_is_not_used_for_later_messages(
     losses: Losses, remote: FakeRemote
 ) -> None:
     """The messages that it was asked for were not delivered: the connection was lost."""
-    remote.put("s.main", LIMIT, 90)
-    losses.fetched(batch([200]))
-    assert await losses.in_hole(100, subscribed()) == []
+    await suspect(losses, remote, batch([200]), oldest=90)
     remote.put("s.main", LIMIT, 300)
     losses.fetched(batch([300]))
     assert await decide(losses, "main", 300)
@@ -157,9 +167,7 @@ async def test_state_of_before_is_not_used_for_later_messages(
 async def test_suspect_is_remembered_until_its_next_message(
     losses: Losses, remote: FakeRemote
 ) -> None:
-    remote.put("s.main", LIMIT, 300)
-    losses.fetched(batch([200], "other"))
-    assert await losses.in_hole(100, subscribed()) == []
+    await suspect(losses, remote, batch([200], "other"))
     losses.filled(current=False)
     losses.fetched(batch([300]))
     assert await decide(losses, "main", 300)
@@ -169,15 +177,13 @@ async def test_topic_without_a_message_until_now_has_lost_nothing(
     losses: Losses, remote: FakeRemote
 ) -> None:
     """What it retains was delivered. Later, everything may have expired."""
-    remote.put("s.main", LIMIT, 300)
-    assert await losses.in_hole(100, subscribed()) == []
+    await suspect(losses, remote)
     losses.filled(current=True)
     assert not losses.is_suspect("main")
 
 
 async def test_another_stream_begins_without_suspects(losses: Losses, remote: FakeRemote) -> None:
-    remote.put("s.main", LIMIT, 300)
-    assert await losses.in_hole(100, subscribed()) == []
+    await suspect(losses, remote)
     losses.clear()
     assert not losses.is_suspect("main")
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 import aionotify.broker.nats.follower
 from aionotify.errors import BrokerError
-from tests.support.nats_model import FIRST, LIMIT, TOPICS, ModelNode, ModelStream
+from tests.support.nats_model import FIRST, TOPICS, ModelNode, ModelStream
+from tests.support.nats_remote import LIMIT
 
 PUBLISH = st.sampled_from(TOPICS)
 MANY = st.lists(PUBLISH, max_size=8)
