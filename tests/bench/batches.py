@@ -51,13 +51,14 @@ def send_batches(port: int, count: int, topics: int) -> float:
         started = time.perf_counter()
         for request in requests:
             connection.sendall(request)
-            _read_answer(connection)
+            read_answer(connection)
         return time.perf_counter() - started
 
 
-def _read_answer(connection: socket.socket) -> None:
+def read_answer(connection: socket.socket, statuses: Sequence[int] = (201,)) -> None:
+    """Read the answer to a `POST`. Raise Failure if it has another status."""
     answer = connection.recv(65536)
-    if not answer.startswith(b"HTTP/1.1 201 "):
+    if not answer.startswith(tuple(b"HTTP/1.1 %d " % each for each in statuses)):
         raise Failure(f"POST was answered with {answer[:100]!r}")
     while b"\r\n\r\n" not in answer:
         answer += connection.recv(65536)

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import NamedTuple
 
-from tests.bench.batches import send_batches
+from tests.bench.batches import read_answer, send_batches
 from tests.bench.peers import OURS, PEERS, Peer
 from tests.bench.processes import Failure, Server, running
 from tests.bench.publishing import LENGTH, measure, requests
@@ -119,7 +119,7 @@ def delivered(nodes: Sequence[Server], seconds: float) -> list[float]:
             for each in listeners:
                 _read_until(each, message)
             found.append(time.perf_counter() - started)
-            _read_answer(publisher)
+            read_answer(publisher)
     return found[WARM_UP:]
 
 
@@ -205,14 +205,8 @@ def _connections(nodes: Sequence[Server]) -> Iterator[list[socket.socket]]:
 def _post(connection: socket.socket, request: bytes, statuses: Sequence[int] = (201,)) -> float:
     started = time.perf_counter()
     connection.sendall(request)
-    _read_answer(connection, statuses)
+    read_answer(connection, statuses)
     return time.perf_counter() - started
-
-
-def _read_answer(connection: socket.socket, statuses: Sequence[int] = (201,)) -> None:
-    answer = connection.recv(65536)
-    if not answer.startswith(tuple(b"HTTP/1.1 %d " % each for each in statuses)):
-        raise Failure(f"POST was answered with {answer[:500]!r}")
 
 
 def _read_until(connection: socket.socket, text: bytes) -> None:
