@@ -165,7 +165,7 @@ class Hub:
             self.lose_topic(topic, id)
 
     def lose_before(self, id: int) -> None:
-        """Note that notifications up to `id` may be missing in any topic, and tell nobody."""
+        """Note that notifications up to `id` may be missing in any topic; tell no subscriber."""
         self.forgotten.restore(id, {})
         for topic in self._topics.values():
             topic.history.lose_before(id)

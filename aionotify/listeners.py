@@ -106,7 +106,7 @@ async def listen(
 
 
 def _accept_queued(sockets: Sequence[socket.socket]) -> list[socket.socket]:
-    """Accept the connections that wait: the system resets those that a closed socket has."""
+    """Accept waiting connections: the system resets those in the queue of a closed socket."""
     accepted: list[socket.socket] = []
     for each in sockets:
         with contextlib.suppress(OSError):  # BlockingIOError: none is left; or files run out

@@ -1,7 +1,7 @@
 """Three nodes on three NATS servers, beside one node on them, and one in memory, without NATS.
 
-`python -m tests.bench.cluster` measures publishing, delivery, the start of a node, and what the
-end of a NATS server costs publishers. Linux only.
+`python -m tests.bench.cluster` measures publishing, delivery, the start of a node, and the
+delay of publishers when a NATS server ends. Linux only.
 """
 
 import argparse
@@ -61,7 +61,7 @@ class Row(NamedTuple):
 
     name: str
     scale: float = 1.0
-    """By what values are multiplied: 1000 for milliseconds."""
+    """The factor of the values: 1000 for milliseconds."""
     required: float | None = None
     """The most that three nodes may have."""
     combined: Callable[[Sequence[float]], float] = statistics.median
@@ -110,7 +110,7 @@ def starting(cluster: NatsCluster, size: Size) -> Iterator[Figure]:
 
 
 def outages(cluster: NatsCluster, size: Size) -> Iterator[Figure]:
-    """Measure what publishers notice when the leader of the stream ends."""
+    """Measure the delay of publishers when the leader of the stream ends."""
     for _ in range(size.stops):
         slowest = slowest_post(cluster, signal.SIGTERM)
         yield STOPPED, THREE, slowest

@@ -91,7 +91,7 @@ async def _repeat(
 def _published(world: World) -> list[Post]:
     """Return the posts without those that have no response and no listener.
 
-    What is in the stream reaches every node, so a listener of the topic would have received them.
+    Stored posts reach every node, so a listener of the topic would have received them.
     """
     seen = {
         (transcript.topic, event.message)

@@ -58,7 +58,7 @@ class Node:
     async def close(self) -> None:
         """Kill the process if it runs, and keep its output.
 
-        Raises AssertionError if the output has an error that nobody has handled.
+        Raises AssertionError if the output has an unhandled error.
         """
         output, self._process = self._process.output() if self._process else "", None
         await self._stack.aclose()
@@ -136,7 +136,7 @@ class ClusterPublisher(Publisher):
     async def post(self, session: aiohttp.ClientSession, topic: str) -> int | None:
         """Publish a notification. Return its id, or None if it has none.
 
-        What a node says was not stored is not recorded, so a client that receives it is wrong.
+        Notifications that a node calls not stored are not recorded: no client may receive them.
         """
         message, data = self.next_message()
         keyed = self.world.random.random() < KEYED

@@ -66,8 +66,8 @@ class Servers:
         created = ""
         while not created:  # the answer may be lost
             created = await self._created()
-        # From now on, a node may tell of the loss; clients that connect meanwhile may be served
-        # what the node has from the deleted stream.
+        # From now on, a node may tell of the loss; clients that connect meanwhile may get
+        # notifications of the deleted stream.
         self._world.unclean.add(self._world.generation)
         self._world.after_gap = self._world.generation + 1
 

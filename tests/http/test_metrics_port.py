@@ -43,7 +43,7 @@ async def test_both_ports_tell_of_the_same_process(aiohttp_server: Serve) -> Non
     [("GET", "/"), ("GET", "/ui"), ("GET", "/ws"), ("GET", "/events"), ("GET", "/messages")],
 )
 async def test_nothing_else_is_there(aiohttp_server: Serve, method: str, path: str) -> None:
-    """Whoever may scrape is not meant to publish."""
+    """A program that scrapes is not meant to publish."""
     _, own = await serve_both(aiohttp_server, alone())
     found = await ask(own, method, path, {})
     assert (found.status, found.detail) == (404, "Not Found")

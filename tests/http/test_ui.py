@@ -155,7 +155,7 @@ async def test_file_is_compressed_for_clients_that_accept_it(port: int, path: st
 async def test_encoding_is_negotiated(
     port: int, accepted: list[bytes], is_compressed: bool
 ) -> None:
-    """By the rules of RFC 9110 §12.5.3. What is not understood gets the plain file."""
+    """By the rules of RFC 9110 §12.5.3. A header that is not understood gets the plain file."""
     lines = [b"Accept-Encoding: " + each for each in accepted]
     answer = await exchange(port, b"GET /client.js HTTP/1.1", *lines)
     assert answer.status == b"HTTP/1.1 200 OK"

@@ -156,7 +156,7 @@ class NatsCluster:
             time.sleep(0.05)
 
     def _groups(self, stream: str) -> Iterator[dict[str, Any]]:
-        """Yield what each server that answers knows about the replicas of a stream."""
+        """Yield the replicas of a stream, as each server that answers knows them."""
         for each in self.servers:
             with contextlib.suppress(OSError):
                 for account in each.monitoring("/jsz?streams=true").get("account_details", ()):

@@ -27,7 +27,7 @@ TOPICS = ("a", "b", "c")
 
 
 class ModelStream:
-    """What was published, and what each replica retains of it."""
+    """All messages that were published, and those that each replica retains."""
 
     def __init__(self) -> None:
         self.published: list[tuple[int, str]] = []
@@ -35,7 +35,7 @@ class ModelStream:
         """Numbers that JetStream has republished, and that the node has yet to see."""
         self._numbers = itertools.count(FIRST)
         self.states: list[dict[int, str]] = [{}]
-        """What was retained after each message. The leader is at the end."""
+        """The retained messages after each publish. The state of the leader is at the end."""
 
     def publish(self, topic: str) -> None:
         """Store a message; the oldest one of its topic may have to go."""
@@ -132,7 +132,7 @@ class ModelNode:
         self.hub.lose_topic = lose_topic  # type: ignore[method-assign]
 
     async def ask(self) -> None:
-        """Ask the leader, and fetch what is missing."""
+        """Ask the leader, and fetch missing messages."""
         await self.follower._ask()
 
     async def take_live(self) -> None:
@@ -151,7 +151,7 @@ class ModelNode:
             self._joined[topic] = self._told[topic] = self.follower.last
 
     def unnoticed(self, topic: str) -> list[int]:
-        """Return what a subscriber misses, although a position behind it may be known to it."""
+        """Return messages that a subscriber misses, but may believe to have by its position."""
         found = self.hub.get_topic(topic)
         if found is None or not found.subscribers:
             return []
@@ -163,7 +163,7 @@ class ModelNode:
         return [id for id in published if id not in [each.id for each in retained]]
 
     async def refresh(self, topic: str) -> bool:
-        """Do what precedes a request for a topic. Return whether the leader answered, if asked."""
+        """Prepare a request for a topic. Return whether the leader answered, if it was asked."""
         await self._delivery.refresh(topic)
         losses = self._delivery._losses
         return not losses.is_suspect(topic) or topic in losses._oldest

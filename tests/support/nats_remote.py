@@ -16,7 +16,7 @@ CONFIG = {"max_msgs_per_subject": LIMIT, "max_age": 0, "duplicate_window": 0, "s
 
 
 def new_delivery(hub: Hub, remote: object) -> HubDelivery:
-    """Return what feeds `hub` from the stream `s`, of which `remote` knows the state."""
+    """Return a delivery from the stream `s`, whose state `remote` knows, to `hub`."""
     publisher = cast(Publisher, type("P", (), {"atomic": False})())
     return HubDelivery(hub, Stream("s", 100), cast(Remote, remote), publisher)
 

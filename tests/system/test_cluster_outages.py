@@ -1,4 +1,4 @@
-"""Nodes that lose NATS, or a part of it: what goes on, and what is told to clients."""
+"""Nodes that lose NATS, or a part of it: the service that goes on, and the errors of clients."""
 
 import asyncio
 import json

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.timeout(120)  # three NATS servers are started twice
 
 @contextlib.asynccontextmanager
 async def publishing(node: ServerProcess) -> AsyncIterator[list[str]]:
-    """Publish one message after another, each of which must be stored; yield those that are."""
+    """Publish one message after another, each of which must be stored; yield the stored ones."""
     done: list[str] = []
     ended = asyncio.Event()
 

@@ -1,4 +1,4 @@
-"""A node and a single nats-server, or none: what it waits for, needs, and says in the log."""
+"""A node and a single nats-server, or none: waiting, rights, and lines in the log."""
 
 import time
 from collections.abc import AsyncIterator

@@ -29,13 +29,13 @@ def environment(nats: NatsProcess, scheme: str = "nats", **more: str) -> dict[st
 
 
 def reasons(node: ServerProcess) -> list[str]:
-    """Return what the log says about NATS being unavailable."""
+    """Return the lines of the log that call NATS unavailable."""
     return [line for line in node.output().splitlines() if UNAVAILABLE in line]
 
 
 @pytest.mark.parametrize("scheme", ["tls", "nats"])
 async def test_tls_with_an_authority_of_ones_own(scheme: str, tmp_path: Path) -> None:
-    """The port of NATS speaks TLS if the server asks for it, whatever the URL begins with."""
+    """The port of NATS speaks TLS if the server asks for it, with either URL."""
     with running_nats(tmp_path, tls(PEM)) as nats:
         async with running_server(
             environment(nats, scheme, AIONOTIFY_NATS_CA_FILE=str(PEM))

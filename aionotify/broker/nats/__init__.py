@@ -115,7 +115,7 @@ class NatsBroker:
                 ]
         except (TimeoutError, Unavailable):
             self.stats.unavailable += 1
-            # For example a full disk, of which nothing else tells.
+            # For example a full disk, which shows nowhere else.
             line = f"cannot publish ({unsure.refusal})"
             self._hub.stats.incidents.report("publish", line, lines=1)
             raise unsure.error() from None
@@ -166,7 +166,7 @@ class NatsBroker:
         return self._follower.problem if self._connection.connected else self._connection.reason
 
     def _on_leader(self, _: Msg) -> None:
-        """Have the new leader asked what the one before has not answered."""
+        """Send requests that the leader before has not answered to the new one."""
         self._connection.give_up(f"{self._stream.name}.", "$JS.API.STREAM.")
 
     def _on_current(self) -> None:

@@ -17,8 +17,8 @@ class SafeClient(Client):
     """Never goes on without TLS if it has a context for it, and survives failed handshakes."""
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
-        # nats-py leaves TLS to the server, whatever the URL says: anybody on the way could turn it
-        # off, and would be sent the password.
+        # nats-py leaves TLS to the server, even with `tls://`: an attacker on the way could turn it
+        # off, and would get the password.
         if initial_connection and self.options.get("tls") and not info.get("tls_required"):
             raise nats.errors.Error("the server does not require TLS")
         await super()._process_info(info, initial_connection)

@@ -110,8 +110,8 @@ class HubDelivery:
     async def _limit_promises(self) -> None:
         """Note from where on each topic is complete, once the stream was read for the first time.
 
-        Only now, because the stream goes on removing messages while it is read, also such that
-        were not read yet. What it removes behind the last one that was read is a hole of later.
+        Only now, because the stream goes on removing messages while it is read, also unread ones.
+        Messages that it removes behind the last one that was read make a hole later.
         """
         expired = (await self._remote.info()).first_seq - 1
         oldest = await self._losses.oldest_of_full_topics()

@@ -175,7 +175,7 @@ class Follower:
             await self._restart(await self._remote.info())
 
     async def _ask(self) -> None:
-        # Whatever comes from now on has to wait for the next answer.
+        # Requests that arrive from now on have to wait for the next answer.
         askers, self._askers = self._askers, []
         try:
             if await self._follow_leader():
@@ -256,7 +256,7 @@ class Follower:
         last = self._progress.last
         missing = range(last + 1, min(target, info.last_seq) + 1)
         if missing and (not info.messages or {*missing} <= {*await self._remote.deleted()}):
-            # The hole is one of the leader, and not of what a replica has sent.
+            # The leader has this hole, and not the messages that a replica has sent.
             self._delivery.fetched(Batch([], False))
             await self._delivery.lost(missing[-1])
             self._skip_to(missing[-1])

@@ -68,7 +68,7 @@ class Losses:
         self._filled_at = time.monotonic()
 
     def fetched(self, batch: Batch) -> None:
-        """Note that messages were fetched: what is known of the limits is older than them."""
+        """Note that messages were fetched: the known counts are older than them."""
         self._batch, self._full, self._oldest = batch, None, {}
 
     async def in_hole(self, start: int, is_subscribed: Callable[[str], bool]) -> list[str] | None:

@@ -55,7 +55,7 @@ class Progress:
         if place.seq > self.last:
             return Step.TAKE if place.seq == self.last + 1 else Step.FILL
         # Numbers rise with the time, so a message that is newer than a delivered one with a higher
-        # number was given a number again. Those that were passed over may have been any time.
+        # number was given a number again. Numbers that were passed over may be of any time.
         known = self._last_place
         again = known is not None and place.seq <= known.seq and place.time > self.last_time
         return Step.WENT_BACK if again else Step.IGNORE

@@ -121,7 +121,7 @@ class Remote:
         found: dict[str, int] = {}
 
         async def look_up(subject: str) -> None:
-            # From the leader: a replica that lags may still have what others have removed.
+            # From the leader: a replica that lags may still have messages that others removed.
             try:
                 answer = await self._api("MSG.GET", {"seq": 1, "next_by_subj": subject})
             except BrokerError as error:
@@ -157,7 +157,7 @@ class Remote:
                 headers = msg.headers or {}
                 status = headers.get("Status")
                 if status in (_END, _NONE):
-                    # What is published meanwhile is sent, too, but not counted as pending.
+                    # Messages published meanwhile are sent, too, but not counted as pending.
                     pending = int(headers.get("Nats-Num-Pending", 0))
                     return Batch(found, pending == 0 and len(found) < query["batch"])
                 if status is not None:

@@ -195,7 +195,7 @@ async def test_nothing_follows_that_was_told_to_be_missing() -> None:
 
 
 async def test_answer_of_before_is_no_answer(nats_settings: Settings) -> None:
-    """Whoever asks while the leader is asked waits for the next answer."""
+    """A request that arrives while the leader is asked waits for the next answer."""
     async with running_node(nats_settings) as node:
         follower = node.broker._follower  # type: ignore[attr-defined]
         node.broker._tasks[0].cancel()  # type: ignore[attr-defined]

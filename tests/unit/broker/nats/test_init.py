@@ -44,7 +44,7 @@ class TestNatsBroker(BrokerContract):
 
 
 async def test_new_leader_ends_requests_to_the_one_before(nats_settings: Settings) -> None:
-    """It has never seen what that one had not acknowledged."""
+    """It has never seen messages that the leader before had not acknowledged."""
     name = nats_settings.nats_stream
     async with (
         running_node(nats_settings) as node,

@@ -98,7 +98,7 @@ async def test_topic_that_fills_up_meanwhile_is_noticed(losses: Losses, remote: 
 async def test_fewer_than_the_limit_behind_the_hole_are_no_loss(
     losses: Losses, remote: FakeRemote
 ) -> None:
-    """As the replica had them, whatever the leader has removed since."""
+    """As the replica had them, even if the leader has removed more since."""
     remote.put("s.main", LIMIT, 300)
     remote.put("s.other", LIMIT, 300)
     both = subscribed("main", "other")
@@ -176,7 +176,7 @@ async def test_suspect_is_remembered_until_its_next_message(
 async def test_topic_without_a_message_until_now_has_lost_nothing(
     losses: Losses, remote: FakeRemote
 ) -> None:
-    """What it retains was delivered. Later, everything may have expired."""
+    """Its retained messages were delivered. Later, everything may have expired."""
     await suspect(losses, remote)
     losses.filled(current=True)
     assert not losses.is_suspect("main")

@@ -1,4 +1,4 @@
-"""A node promises nothing that it has not: whatever is published while it reads the stream."""
+"""A node promises no message that it lacks, however much is published while it reads."""
 
 import asyncio
 from collections.abc import Sequence
@@ -105,7 +105,7 @@ async def run(
 
 
 async def check(node: ModelNode, stream: ModelStream, begin: int) -> None:
-    """Compare what a client is told with what was published."""
+    """Compare the promises to a client with the published messages."""
     last = node.follower.last
     for topic in TOPICS:
         known = await node.refresh(topic)
