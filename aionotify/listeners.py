@@ -20,6 +20,9 @@ BACKLOG = 4096
 ACCEPTS_PER_TURN = 100
 """Connections that are accepted before the event loop goes on to other clients."""
 
+CLOSING_ROUNDS = 10
+"""How often the queue is emptied on stopping, if clients connect as fast as it is emptied."""
+
 LAST_REQUEST_TIMEOUT = 0.05
 """Seconds in which the request of a client that has just connected must arrive on stopping."""
 
@@ -45,25 +48,37 @@ class Site:
         self._sockets = sockets
         self._listeners: list[asyncio.Server] = []
         self._runner = web.AppRunner(app, shutdown_timeout=RESPONSE_TIMEOUT)
-        self._connect: Callable[[], asyncio.Protocol]
+        self._new_protocol: Callable[[], asyncio.Protocol]
 
     async def start(self, limits: Limits) -> None:
         """Start the application, and accept connections. Raise ListenError."""
         await self._runner.setup()
         assert self._runner.server is not None
-        self._connect = connection_factory(self._runner.server, limits)
-        self._listeners = await listen(self._connect, self._sockets)
+        self._new_protocol = connection_factory(self._runner.server, limits)
+        self._listeners = await listen(self._new_protocol, self._sockets)
 
     async def close(self) -> None:
         """Stop listening. Clients in the queue, which the system would reset, are connected."""
+        for _ in range(CLOSING_ROUNDS if self._listeners else 0):
+            if not await self._connect(_accept_queued(self._sockets)):
+                break
+        # asyncio (Python 3.11 to 3.13) accepts a connection in one turn of the loop, and gives it a
+        # transport in the next, which fails in a closed listener and resets the connection. With
+        # the queue empty, this turn accepts nothing, and the last one's transports are made next.
+        await asyncio.sleep(0)
         queued = _accept_queued(self._sockets) if self._listeners else []
         # `AppRunner.cleanup` knows only the sites that it has opened itself.
         for listener in self._listeners:
             listener.close()
+        await self._connect(queued)
+
+    async def _connect(self, accepted: Sequence[socket.socket]) -> bool:
+        """Let the application serve `accepted` connections. Return whether there are any."""
         loop = asyncio.get_running_loop()
-        for each in queued:
+        for each in accepted:
             with contextlib.suppress(OSError):  # the client has gone
-                await loop.connect_accepted_socket(self._connect, each)
+                await loop.connect_accepted_socket(self._new_protocol, each)
+        return bool(accepted)
 
     async def stop(self) -> None:
         """Stop the application: close its clients."""

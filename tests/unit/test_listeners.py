@@ -6,9 +6,12 @@ import socket
 from collections.abc import Callable
 
 import pytest
+from aiohttp import web
 
 from aionotify.errors import ListenError
-from aionotify.listeners import ACCEPTS_PER_TURN, BACKLOG, bind, listen
+from aionotify.http.protocol import Limits
+from aionotify.listeners import ACCEPTS_PER_TURN, BACKLOG, LAST_REQUEST_TIMEOUT, Site, bind, listen
+from aionotify.stats import Stats
 from tests.support import alone, free_port
 
 Loop = asyncio.AbstractEventLoop
@@ -43,6 +46,38 @@ def test_backlog_is_not_the_number_of_accepts(factory: Callable[[], Loop]) -> No
     assert listened[-1] == BACKLOG
     if factory is asyncio.new_event_loop:  # uvloop calls the system itself
         assert listened[0] == ACCEPTS_PER_TURN
+
+
+@pytest.mark.parametrize("turns", range(5))
+@pytest.mark.parametrize("factory", LOOPS)
+def test_close_resets_no_connection(factory: Callable[[], Loop], turns: int) -> None:
+    """Whichever step of accepting a connection the event loop is about to take."""
+
+    async def close_site(clients: list[socket.socket]) -> None:
+        sockets = bind(alone()).main
+        site = Site(web.Application(), sockets)
+        await site.start(Limits(1, 1, Stats()))
+        for _ in range(150):
+            clients.append(socket.create_connection(sockets[0].getsockname()))
+            clients[-1].sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await site.close()
+        await asyncio.sleep(LAST_REQUEST_TIMEOUT)
+        await site.stop()
+
+    clients: list[socket.socket] = []
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(close_site(clients))
+    responses = [received(client) for client in clients]
+    assert responses.count(b"HTTP/1.1 404") == 150
+
+
+def received(client: socket.socket) -> bytes:
+    """Return the status line that a client has, or nothing, and close its connection."""
+    with client, contextlib.suppress(ConnectionResetError):
+        return client.recv(12)
+    return b""
 
 
 def bound_to(port: int, *, shared: bool) -> socket.socket:
