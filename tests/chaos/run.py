@@ -213,7 +213,9 @@ def _check_activity(world: World) -> list[str]:
     }
     counts["exact gaps"] = sum(isinstance(each, Gap) and each.missed is not None for each in events)
     print(f"{len(world.posts)} posts, {world.generation + 1} processes, {counts}")
-    return [] if counts["Gap"] and counts["Received"] else [f"too little happened: {counts}"]
+    # Only a generation that forgot something makes gaps; short runs of several nodes have none.
+    enough = counts["Received"] and (counts["Gap"] or not world.unclean)
+    return [] if enough else [f"too little happened: {counts}"]
 
 
 def _abridged(transcript: Transcript) -> str:
