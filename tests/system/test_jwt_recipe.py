@@ -78,9 +78,9 @@ async def test_token_of_8_kib_is_accepted_in_every_place() -> None:
 
 async def test_connections_end_with_their_token() -> None:
     """With the true clock, and in the log."""
-    end = int(time.time()) + 3
-    text = token("subscribe:*", exp=end)
     async with running_server(nowhere()) as server, aiohttp.ClientSession() as session:
+        end = int(time.time()) + 3
+        text = token("subscribe:*", exp=end)
         headers = {"Authorization": f"Bearer {text}"}
         async with (
             session.ws_connect(server.ws_url, headers=headers) as ws,
