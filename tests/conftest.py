@@ -19,9 +19,6 @@ settings.load_profile("untimed")
 CHAOS_EXTRA = 150
 """Seconds that a chaos test may take beyond `--chaos-seconds`, to settle and to be judged."""
 
-PROPERTY_TIMEOUT = 60
-"""Seconds that a property test may take: hundreds of examples, under coverage, beside others."""
-
 HEAVY_FOLDERS = ("chaos",)
 HEAVY_FILES = (
     "test_browser",
@@ -86,8 +83,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.heavy)
         if "memcached" in fixtures:
             item.add_marker(pytest.mark.memcached)
-        if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
-            item.add_marker(pytest.mark.timeout(PROPERTY_TIMEOUT))
         if "chaos_seconds" in fixtures:
             limit = config.getoption("--chaos-seconds") + CHAOS_EXTRA
             item.add_marker(pytest.mark.timeout(limit))

@@ -24,9 +24,12 @@ def free_port(host: str = "127.0.0.1") -> int:
 
 
 async def eventually(
-    condition: Callable[[], bool | Awaitable[bool]], seconds: float = 5.0, what: str = ""
+    condition: Callable[[], bool | Awaitable[bool]], seconds: float = 10.0, what: str = ""
 ) -> None:
-    """Wait until `condition` holds. Raise AssertionError if it does not within `seconds`."""
+    """Wait until `condition` holds. Raise AssertionError if it does not within `seconds`.
+
+    The default is long enough for a busy machine; tests of a promised time state it.
+    """
     deadline = time.monotonic() + seconds
     while True:
         holds = condition()

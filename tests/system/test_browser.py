@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import pytest
 from aiohttp import web
 from playwright.async_api import Page
 
@@ -13,8 +12,6 @@ from tests.support import MemcachedProcess, ServerProcess, eventually, free_port
 from tests.support.browser import browser, publish
 from tests.support.client_page import OTHER_SITE
 from tests.support.documents import blocks
-
-pytestmark = pytest.mark.timeout(30)  # starting a browser takes seconds
 
 TRY_ALL = """async ([url, ws]) => {
   const subscribe = (source) => new Promise((resolve) => {
@@ -73,7 +70,7 @@ async def wait_for_items(page: Page, texts: list[str]) -> None:
         return await items(page) == texts
 
     try:
-        await eventually(are_shown, 8)
+        await eventually(are_shown)
     finally:
         # Also on a timeout: pytest then shows how the lists differ.
         assert await items(page) == texts

@@ -16,7 +16,7 @@ from tests.support.nginx import running_nginx
 from tests.support.peer import running_stream_peer
 from tests.support.wire import wire
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(20)]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 transports = pytest.mark.parametrize("transport", ["websocket", "events"])
 
 RECONNECT_TIMEOUT = 15

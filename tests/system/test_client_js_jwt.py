@@ -13,7 +13,7 @@ from tests.support.client_page import ClientPage, OtherSite
 from tests.support.environment import without_memcached
 from tests.support.jwts import SECRET, token
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(30)]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 RENEWING = "token({ renew }) { asked.push(renew); return tokens.shift(); }"
 

@@ -8,7 +8,7 @@ from tests.support import running_server
 from tests.support.client_page import OTHER_SITE, ClientPage, OtherSite
 from tests.support.environment import without_memcached
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(20)]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 transports = pytest.mark.parametrize("transport", ["websocket", "events"])
 
 USER = "user-0123456789a"

@@ -20,7 +20,7 @@ from tests.support.peer import (
     sends,
 )
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(30)]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 WATCH_INTERVAL = 5
 """Seconds between the looks of the client at its connection, and at its token."""

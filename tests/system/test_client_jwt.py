@@ -42,7 +42,7 @@ async def server() -> AsyncIterator[ServerProcess]:
 async def test_connection_outlives_its_first_token(server: ServerProcess) -> None:
     login = Login()
     async with listening(server.url, topics="user.42", token=login) as listener:
-        await eventually(lambda: login.calls == 4, 9, "the token is renewed three times")
+        await eventually(lambda: login.calls == 4, 20, "the token is renewed three times")
         await publish(server.url, "Hello", "user.42", token=signed("publish:*", 60))
         await listener.receives("Hello")
     assert [f"{each}" for each in listener.states] == ["connected"]

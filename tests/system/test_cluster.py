@@ -14,8 +14,6 @@ from tests.support import running_server
 from tests.support.cluster import events, poll, publish, running_nodes, status_of
 from tests.support.nats import NatsCluster, running_nats_cluster
 
-pytestmark = pytest.mark.timeout(60)  # three NATS servers take seconds to elect a leader
-
 
 @pytest.fixture
 def nats(tmp_path: Path) -> Iterator[NatsCluster]:

@@ -21,8 +21,6 @@ from tests.system.test_cluster import nats
 
 __all__ = ["nats"]
 
-pytestmark = pytest.mark.timeout(60)
-
 NOTHING = "The cluster cannot store notifications at the moment. Nothing was stored."
 
 

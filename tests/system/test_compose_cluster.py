@@ -161,7 +161,6 @@ def has_refused(log: Path) -> bool:
     return "authentication error" in log.read_text(encoding="utf-8")
 
 
-@pytest.mark.timeout(60)
 async def test_nodes_publish_on_servers_that_know_each_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -77,7 +77,7 @@ def test_run_passes_arguments_to_pytest(command: str, monkeypatch: pytest.Monkey
     assert ran == [[tests.run.python(), "-m", "pytest", *arguments]]
 
 
-@pytest.mark.timeout(60)  # a second pytest collects all tests
+@pytest.mark.timeout(120)  # a second pytest collects all tests
 def test_pytest_commands_find_tests() -> None:
     """One collection serves the arguments of all commands."""
     _, *long = shlex.split(LONG_CHAOS.removeprefix("python3 "))

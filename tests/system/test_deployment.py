@@ -171,7 +171,6 @@ async def answers(port: int) -> bool:
 
 
 @pytest.mark.asyncio(loop_scope="module")
-@pytest.mark.timeout(30)  # Caddy makes certificates, and a browser starts
 async def test_browser_gets_more_streams_than_six_through_caddy(
     chromium: Browser, tmp_path: Path
 ) -> None:

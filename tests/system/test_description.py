@@ -39,7 +39,6 @@ async def schemathesis(server: ServerProcess, folder: Path, *arguments: str) -> 
     return printed.decode()
 
 
-@pytest.mark.timeout(20)
 @pytest.mark.parametrize("kind", ["open", "with a token", "without the token"])
 async def test_responses_match_openapi(kind: str, tmp_path: Path) -> None:
     arguments = ("-H", f"Authorization: Bearer {ADMIN}") if kind == "with a token" else ()

@@ -12,10 +12,7 @@ from aionotify import create_app
 from tests.support import alone, running_server
 from tests.support.browser import WITHOUT_MEMCACHED, LivePage, live_page, publish
 
-pytestmark = [
-    pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.timeout(20),  # starting a browser takes seconds
-]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 LOOKS: dict[str, dict[str, Any]] = {
     f"{scheme}-{width}": {"color_scheme": scheme, "viewport": {"width": width, "height": 800}}

@@ -17,10 +17,7 @@ from tests.generate.docs_page import DOCUMENT
 from tests.support import ROOT, ServerProcess, eventually, running_server
 from tests.support.browser import WITHOUT_MEMCACHED, live_page, publish
 
-pytestmark = [
-    pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.timeout(20),  # starting a browser takes seconds
-]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 LATER = "published later"
 """Published again and again while a snippet runs that subscribes."""

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import pytest
 
 from tests.support import free_port, running_server
 from tests.support.documents import OPERATING, blocks
@@ -18,8 +17,6 @@ from tests.support.jwts import SECRET, token
 from tests.support.paths import ROOT
 from tests.system.test_readme import CHECK, MAKE
 from tests.system.test_readme import SECRET as MAKE_SECRET
-
-pytestmark = pytest.mark.timeout(30)
 
 KEYS = {"AIONOTIFY_JWT_SECRET": SECRET}
 

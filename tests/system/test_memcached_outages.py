@@ -22,7 +22,6 @@ STARTS = 2
 
 
 @pytest.mark.usefixtures("memcached")  # says that this test needs memcached installed
-@pytest.mark.timeout(60)
 async def test_outages_go_unnoticed() -> None:
     """Run all outages at the same time, each with a server of its own: they mostly wait."""
     starting = asyncio.Semaphore(STARTS)

@@ -12,8 +12,6 @@ from tests.support.nats import NatsProcess, running_nats
 from tests.support.nats_logins import credentials, new_key, operator_mode
 from tests.support.tls import PEM, write_other_pem
 
-pytestmark = pytest.mark.timeout(60)
-
 UNAVAILABLE = "NATS is unavailable ("
 
 

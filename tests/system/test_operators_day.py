@@ -85,7 +85,7 @@ class Operator:
 
     async def logs(self, text: str) -> None:
         """Wait until the log has `text`."""
-        await eventually(lambda: text in self.server.output(), 9, text)
+        await eventually(lambda: text in self.server.output(), what=text)
 
     async def join(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Connect a subscriber that reads nothing by itself."""
@@ -201,7 +201,6 @@ def written(*parts: str) -> list[str]:
     return [line for part in parts for line in part.strip().splitlines()]
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("style", ["text", "json"])
 async def test_log_tells_the_day(style: str, memcached: MemcachedProcess, tmp_path: Path) -> None:
     settings = SETTINGS | {"AIONOTIFY_LOG_FORMAT": style} | with_startup_code(tmp_path, SHORT_QUIET)

@@ -79,7 +79,6 @@ def test_killed_installation_restores_the_old_next_time(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [folder]
 
 
-@pytest.mark.timeout(60)  # it makes a virtual environment, which takes seconds
 def test_failed_pip_restores_the_old(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,8 +17,6 @@ from tests.support.nats import running_nats
 CLIENTS = 40
 """Clients that connect: that all of them get the same process has a chance of 2 to 10^12."""
 
-pytestmark = pytest.mark.timeout(30)  # a NATS server and two nodes start
-
 
 class Node:
     """A process on the shared port, and its own port."""

@@ -14,10 +14,7 @@ from aionotify import create_app
 from tests.support import MemcachedProcess, ServerProcess, alone, running_server
 from tests.support.browser import ROWS, WITHOUT_MEMCACHED, LivePage, live_page, publish
 
-pytestmark = [
-    pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.timeout(20),  # starting a browser takes seconds
-]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 MAX_FRAME = 1000
 """Milliseconds between two frames, at most, for a page that does not freeze."""

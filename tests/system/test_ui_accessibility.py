@@ -10,10 +10,7 @@ from tests.support import running_server
 from tests.support.browser import ROWS, WITHOUT_MEMCACHED, live_page, publish
 from tests.support.page_states import STATES, page_in_state
 
-pytestmark = [
-    pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.timeout(20),  # starting a browser takes seconds
-]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 DESKTOP = ViewportSize(width=1280, height=800)
 ZOOMED = ViewportSize(width=640, height=400)

@@ -12,10 +12,7 @@ from tests.support.browser import GAP, WITHOUT_MEMCACHED, LivePage, live_page, p
 from tests.support.client import recent_messages
 from tests.support.wire import Wire, wire
 
-pytestmark = [
-    pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.timeout(20),  # starting a browser takes seconds
-]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 RECONNECT_TIMEOUT = 15
 """Seconds, because the page waits longer after each attempt that fails."""

@@ -11,10 +11,7 @@ from tests.support import ServerProcess, running_server
 from tests.support.browser import WITHOUT_MEMCACHED, live_page, publish
 from tests.support.client import recent_messages
 
-pytestmark = [
-    pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.timeout(20),  # starting a browser takes seconds
-]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 async def recent(server: ServerProcess, topic: str = "main") -> list[dict[str, Any]]:

@@ -10,10 +10,7 @@ from tests.support import MemcachedProcess, running_server
 from tests.support.browser import WITHOUT_MEMCACHED, LivePage, live_page
 from tests.support.nats import running_nats
 
-pytestmark = [
-    pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.timeout(30),  # starting a browser takes seconds, and so does losing NATS
-]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 CHECK = "document.dispatchEvent(new Event('visibilitychange'))"
 """JavaScript that makes the page ask `/health` now, and not within its 5 s."""

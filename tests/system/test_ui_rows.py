@@ -9,10 +9,7 @@ from playwright.async_api import Browser
 from tests.support import running_server
 from tests.support.browser import WITHOUT_MEMCACHED, LivePage, live_page, publish
 
-pytestmark = [
-    pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.timeout(20),  # starting a browser takes seconds
-]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 MARKUP = "<img src=x onerror=alert(1)><script>alert(1)</script>"
 BACKWARDS = "\u202egnp.exe"

@@ -10,10 +10,7 @@ from tests.support import running_server
 from tests.support.browser import WITHOUT_MEMCACHED, LivePage, live_page, publish
 from tests.support.jwts import SECRET, token
 
-pytestmark = [
-    pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.timeout(20),  # starting a browser takes seconds
-]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 ADMIN, USER = "admin-0123456789", "user-0123456789a"
 WITH_ADMIN = {**WITHOUT_MEMCACHED, "AIONOTIFY_ADMIN_TOKEN": ADMIN}

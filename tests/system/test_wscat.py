@@ -44,13 +44,13 @@ class Wscat:
 
     async def shows(self, *frames: str) -> None:
         """Wait for `frames`. AssertionError unless these, in this order, are all it has shown."""
-        await eventually(lambda: len(self.shown()) >= len(frames), 6, f"{frames}")
+        await eventually(lambda: len(self.shown()) >= len(frames), what=f"{frames}")
         assert self.shown() == list(frames)
 
     async def exits(self, text: str = "") -> None:
         """Wait until it exits by itself, having printed `text`."""
-        await asyncio.wait_for(self._process.wait(), 6)
-        await eventually(lambda: text in self._output.decode(), 2, text)
+        await asyncio.wait_for(self._process.wait(), 10)
+        await eventually(lambda: text in self._output.decode(), what=text)
 
 
 @asynccontextmanager

@@ -164,7 +164,6 @@ sys.exit(main([]))
 """
 
 
-@pytest.mark.timeout(20)
 @pytest.mark.parametrize("missing", ["jwt", "cryptography"])
 def test_missing_library_is_one_line(missing: str, tmp_path: Path) -> None:
     (tmp_path / "key.pem").write_text(public_pem(RSA_KEY), encoding="utf-8")
