@@ -108,6 +108,8 @@ class NatsBroker:
             with self._delivery.expecting(keys):
                 async with asyncio.timeout(DEADLINE):
                     places = await self._publisher.store(attempts, unsure)
+                    # The fan-out has its turn first: making the response takes longer.
+                    await asyncio.sleep(0)
                     await self._follower.reach(max(places))
                 published = [
                     self._delivery.published(draft, key, seq)

@@ -2,19 +2,35 @@
 
 import asyncio
 import contextlib
+import logging
 import string
+from collections.abc import Callable
 from typing import Any
 
 import nats.errors
 from nats.aio.client import Client, Srv
+from nats.aio.msg import Msg
 from nats.aio.transport import TcpTransport
+
+logger = logging.getLogger(__name__)
 
 CLOSE_TIMEOUT = 1.0
 """Seconds that closing may take."""
 
+Receive = Callable[[Msg], None]
+"""What is called with each message of a subscription. It must not raise."""
+
 
 class SafeClient(Client):
     """Never goes on without TLS if it has a context for it, and survives failed handshakes."""
+
+    async def receive(self, subject: str, receive: Receive) -> None:
+        """Subscribe to `subject`, and call `receive` in the turn of the loop that reads a message.
+
+        Messages of all subscriptions are received in the order in which the server sent them.
+        """
+        # A callback of nats-py has a queue and a task of its own, and waits for another turn.
+        await self.subscribe(subject, future=_Receiver(receive))  # type: ignore[arg-type]
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
         # nats-py leaves TLS to the server, even with `tls://`: an attacker on the way could turn it
@@ -34,6 +50,23 @@ class SafeClient(Client):
         # that only follows. Names that are no tokens are never looked up here.
         pairs = (line.partition(":") for line in raw.decode(errors="replace").split("\r\n"))
         return {name: value.strip(string.whitespace) for name, colon, value in pairs if colon}
+
+
+class _Receiver:
+    """Stands for the future of a subscription, and passes on what it is set to."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+
+    def cancelled(self) -> bool:
+        return False
+
+    def set_result(self, msg: Msg) -> None:
+        try:
+            self._receive(msg)
+        except Exception:
+            # It would end the task that reads, and leave the node connected, and deaf.
+            logger.exception("a message from NATS could not be processed")
 
 
 class _Transport(TcpTransport):

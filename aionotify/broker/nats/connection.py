@@ -7,14 +7,14 @@ import asyncio
 import contextlib
 import itertools
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from aionotify.broker.nats.client import CLOSE_TIMEOUT, SafeClient
+from aionotify.broker.nats.client import CLOSE_TIMEOUT, Receive, SafeClient
 from aionotify.broker.nats.options import CONNECT_TIMEOUT, describe, options
 from aionotify.errors import BrokerError, NoAnswer
 from aionotify.settings import Settings
@@ -41,8 +41,6 @@ MAX_REPORTED = 20
 
 # What nats-py raises in publish and subscribe, by whichever way a connection has ended.
 _FAILURES = (nats.errors.Error, OSError, TimeoutError)
-
-Receive = Callable[[Msg], None]
 
 
 class Connection:
@@ -212,9 +210,9 @@ class Connection:
             return
         connecting.result()
         self._inbox = client.new_inbox()
-        await client.subscribe(f"{self._inbox}.*", cb=_callback(self._on_answer))
+        await client.receive(f"{self._inbox}.*", self._on_answer)
         for subject, receive in self._subscriptions.items():
-            await client.subscribe(subject, cb=_callback(receive))
+            await client.receive(subject, receive)
         await client.flush(timeout=int(CONNECT_TIMEOUT))
         self._ready = True
         await self._on_connect()
@@ -281,10 +279,3 @@ class Connection:
         receive = self._waiting.get(msg.subject.rpartition(".")[2])
         if receive is not None:
             receive(msg)
-
-
-def _callback(receive: Receive) -> Callable[[Msg], Awaitable[None]]:
-    async def callback(msg: Msg) -> None:
-        receive(msg)
-
-    return callback

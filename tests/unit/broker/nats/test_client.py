@@ -1,4 +1,4 @@
-"""nats-py's client, and its traps of TLS."""
+"""nats-py's client: its traps of TLS, and what is faster here."""
 
 import asyncio
 import contextlib
@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 
 import aionotify.broker.nats.client as module
 from aionotify.broker.nats.client import SafeClient
@@ -97,3 +98,24 @@ def test_bytes_that_are_no_header_are_no_error() -> None:
         "a": "\N{REPLACEMENT CHARACTER}",
         "": "x",
     }
+
+
+async def test_messages_are_received_in_order(tmp_path: Path) -> None:
+    """Of all subscriptions; and one that cannot be processed does not end the receiving."""
+    received: list[bytes] = []
+
+    def receive(msg: Msg) -> None:
+        received.append(msg.data)
+        if msg.data == b"1":
+            raise ValueError(msg.data)
+
+    client = SafeClient()
+    with running_nats(tmp_path) as server:
+        await client.connect(server.url)
+        for subject in "ab":
+            await client.receive(subject, receive)
+        for number in range(6):
+            await client.publish("ab"[number % 2], b"%d" % number)
+        await eventually(lambda: len(received) == 6)
+        await client.close()
+    assert received == [b"%d" % number for number in range(6)]
