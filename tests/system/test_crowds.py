@@ -55,20 +55,33 @@ def environment(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str
 
 
 async def test_stalled_clients_stay_cheap(environment: dict[str, str]) -> None:
-    """500 clients that read nothing cost a bounded amount of memory, and leave nothing behind."""
+    """500 clients that read nothing cost a bounded amount of memory, and leave nothing behind.
+
+    What the first crowd needs, the allocator keeps for the next one: 64 KiB for each client with
+    asyncio's event loop, and the history. So the second one shows what is left behind.
+    """
     async with running_server(environment | {"AIONOTIFY_STALL_TIMEOUT": "30"}) as server:
-        with crowd(server, 500, STALLED_BUFFER):
-            before = resident_bytes(server)
-            async with admin(server) as ws:
-                await flood(ws, FLOOD, "x" * 64 * 1024)
-                assert resident_bytes(server) - before < 100 * MIB
-
-        async def all_are_gone() -> bool:
-            return await connected_clients(server.url) == 0
-
-        await eventually(all_are_gone, 5)
-        assert resident_bytes(server) - before < 50 * MIB
+        before = resident_bytes(server)
+        await come_and_go(server)
+        once = resident_bytes(server)
+        assert once - before < 100 * MIB
+        await come_and_go(server)
+        assert resident_bytes(server) - once < 500 * 32 * 1024
         assert "Traceback" not in server.output()
+
+
+async def come_and_go(server: ServerProcess) -> None:
+    """Let 500 clients stall until much more was published than they can have, and disconnect."""
+    with crowd(server, 500, STALLED_BUFFER):
+        before = resident_bytes(server)
+        async with admin(server) as ws:
+            await flood(ws, FLOOD, "x" * 64 * 1024)
+            assert resident_bytes(server) - before < 100 * MIB
+
+    async def all_are_gone() -> bool:
+        return await connected_clients(server.url) == 0
+
+    await eventually(all_are_gone)
 
 
 async def test_shutdown_closes_crowd(environment: dict[str, str]) -> None:
@@ -98,7 +111,7 @@ def resident_bytes(server: ServerProcess) -> int:
 
 @contextmanager
 def crowd(server: ServerProcess, count: int, buffer: int = 0) -> Iterator[list[socket.socket]]:
-    """Connect `count` WebSocket clients. Nothing is read from them after the handshake.
+    """Connect `count` WebSocket clients. They read nothing but the answer to the handshake.
 
     `buffer` is the size of their receive buffers in bytes, 0 for the default of the system.
     """
@@ -113,9 +126,8 @@ def crowd(server: ServerProcess, count: int, buffer: int = 0) -> Iterator[list[s
             client.sendall(handshake())
             clients.append(client)
         for client in clients:
-            # Nothing was published yet, so nothing follows the answer to the handshake.
             answer = b""
-            while not answer.endswith(b"\r\n\r\n"):
+            while b"\r\n\r\n" not in answer:  # recent notifications may follow
                 answer += client.recv(4096)
         yield clients
 
