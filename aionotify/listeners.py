@@ -59,26 +59,29 @@ class Site:
 
     async def close(self) -> None:
         """Stop listening. Clients in the queue, which the system would reset, are connected."""
-        for _ in range(CLOSING_ROUNDS if self._listeners else 0):
-            if not await self._connect(_accept_queued(self._sockets)):
+        if not self._listeners:
+            return
+        for _ in range(CLOSING_ROUNDS):
+            queued = _accept_queued(self._sockets)
+            await self._connect(queued)
+            if not queued:
                 break
         # asyncio (Python 3.11 to 3.13) accepts a connection in one turn of the loop, and gives it a
         # transport in the next, which fails in a closed listener and resets the connection. With
         # the queue empty, this turn accepts nothing, and the last one's transports are made next.
         await asyncio.sleep(0)
-        queued = _accept_queued(self._sockets) if self._listeners else []
+        queued = _accept_queued(self._sockets)
         # `AppRunner.cleanup` knows only the sites that it has opened itself.
         for listener in self._listeners:
             listener.close()
         await self._connect(queued)
 
-    async def _connect(self, accepted: Sequence[socket.socket]) -> bool:
-        """Let the application serve `accepted` connections. Return whether there are any."""
+    async def _connect(self, accepted: Sequence[socket.socket]) -> None:
+        """Let the application serve `accepted` connections."""
         loop = asyncio.get_running_loop()
         for each in accepted:
             with contextlib.suppress(OSError):  # the client has gone
                 await loop.connect_accepted_socket(self._new_protocol, each)
-        return bool(accepted)
 
     async def stop(self) -> None:
         """Stop the application: close its clients."""

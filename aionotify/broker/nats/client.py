@@ -18,7 +18,7 @@ CLOSE_TIMEOUT = 1.0
 """Seconds that closing may take."""
 
 Receive = Callable[[Msg], None]
-"""What is called with each message of a subscription. It must not raise."""
+"""A function that gets each message of a subscription. It must not raise."""
 
 
 class SafeClient(Client):
@@ -53,7 +53,7 @@ class SafeClient(Client):
 
 
 class _Receiver:
-    """Stands for the future of a subscription, and passes on what it is set to."""
+    """Stands for the future of a subscription, and passes each message on."""
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
@@ -65,7 +65,7 @@ class _Receiver:
         try:
             self._receive(msg)
         except Exception:
-            # It would end the task that reads, and leave the node connected, and deaf.
+            # A fault in our code would end the task that reads: the node would be deaf.
             logger.exception("a message from NATS could not be processed")
 
 

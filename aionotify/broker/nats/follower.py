@@ -27,7 +27,7 @@ Silence, an answer that takes its time, and one that is lost fit into it.
 """
 
 MAX_QUEUED, MAX_QUEUED_BYTES = 10_000, 32 * 1024 * 1024
-"""Live messages that wait, and their bytes. What does not fit is fetched later."""
+"""Live messages that wait, and their bytes. Further ones are fetched later."""
 
 LAGGING_PAUSE = 0.05
 MAX_LAGGING = 20
@@ -35,7 +35,7 @@ MAX_LAGGING = 20
 
 
 class Delivery(Protocol):
-    """What the follower does with the messages."""
+    """The receiver of the messages and holes that the follower finds."""
 
     def begin(self, info: Info, complete_since: int) -> None:
         """Note from which number on nothing is missing; called before the first message."""

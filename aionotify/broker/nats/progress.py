@@ -1,4 +1,4 @@
-"""How far a node has followed the stream, and what to do about each piece of news. Pure."""
+"""The progress of a node in the stream, and its next step after each piece of news. Pure."""
 
 from enum import Enum, auto
 
@@ -7,12 +7,12 @@ from aionotify.broker.nats.stream import Info, Place
 MAX_BELOW = 5
 """Answers in a row that must end below our place before the stream is believed to have gone back.
 
-A replica that has just become the leader may not know yet what it is about to apply.
+A replica that has just become the leader may not know yet the messages that it is about to apply.
 """
 
 
 class Step(Enum):
-    """What to do about a message, or an answer of the stream's leader."""
+    """The next step after a message, or an answer of the stream's leader."""
 
     TAKE = auto()
     """It is the next one: deliver it."""
@@ -27,7 +27,7 @@ class Step(Enum):
     """Nothing is missing."""
 
     WENT_BACK = auto()
-    """The stream was deleted, or is an older copy: begin anew behind what was delivered."""
+    """The stream was deleted, or is an older copy: begin anew behind the last delivered message."""
 
 
 class Progress:
@@ -74,7 +74,7 @@ class Progress:
     def on_info(self, info: Info, asked_at: int) -> Step:
         """Decide about the state of the stream; `asked_at` is `last` when it was asked for.
 
-        Live messages overtake the answer, so it may be older than what was delivered since.
+        Live messages overtake the answer, so it may be older than messages delivered since.
         """
         if self.created and info.created != self.created:
             return Step.WENT_BACK
